@@ -1,0 +1,1 @@
+"""Neural-network compression for Keras: what you compress is what you get."""

@@ -1,0 +1,1 @@
+"""The science: arrays in, arrays out, no state; every formula with its source."""

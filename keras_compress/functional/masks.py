@@ -1,0 +1,343 @@
+"""Which weights to keep: unstructured, N:M, blocks, whole neurons; exact counts.
+
+A kernel of any rank is read as a matrix of `(inputs, outputs)`: its last axis is the
+outputs, all others together are the inputs. A *pattern* divides that matrix into
+units that live or die together:
+
+| pattern      | unit                                                              |
+| ------------ | ----------------------------------------------------------------- |
+| `None`       | one weight                                                        |
+| `"2:4"`      | one weight, but 2 of every 4 consecutive inputs stay              |
+| `(r, c)`     | a block of `r` consecutive inputs and `c` consecutive outputs     |
+| `"neuron"`   | a whole column: everything that one output reads                  |
+
+At the edges a block is what is left of it, and a group of an N:M pattern counts as
+if it were filled up with zeros. Equal scores fall in order of position, the first
+one first, so the number of zeros never depends on the values.
+"""
+
+import re
+
+import numpy as np
+
+from keras_compress._validation import check_real, invalid
+
+PATTERNS = '`None`, "N:M" with 0 < N < M, a pair (inputs, outputs), or "neuron"'
+
+
+def check_pattern(pattern):
+    """The pattern in its one spelling.
+
+    Args:
+        pattern: See the table of this module. A list of two integers, as JSON has it,
+            stands for the pair.
+
+    Returns:
+        `None`, `"neuron"`, `"N:M"`, or a tuple of two integers.
+
+    Raises:
+        ValueError: If `pattern` is none of these.
+
+    Example:
+
+    >>> check_pattern([1, 16])
+    (1, 16)
+    """
+    if pattern is None or (isinstance(pattern, str) and pattern == "neuron"):
+        return pattern
+    if isinstance(pattern, str) and _n_of_m(pattern) is not None:
+        return pattern
+    if isinstance(pattern, list | tuple) and len(pattern) == 2:
+        integers = all(
+            isinstance(side, int | np.integer) and not isinstance(side, bool)
+            for side in pattern
+        )
+        if integers and min(pattern) >= 1:
+            return tuple(int(side) for side in pattern)
+    raise invalid("pattern", PATTERNS, pattern)
+
+
+def max_sparsity(pattern):
+    """The largest sparsity that a pattern allows, 1 but for N:M.
+
+    >>> max_sparsity("2:4")
+    0.5
+    """
+    n_of_m = _n_of_m(pattern) if isinstance(pattern, str) else None
+    return 1.0 if n_of_m is None else 1.0 - n_of_m[0] / n_of_m[1]
+
+
+def magnitude_mask(kernel, sparsity, *, pattern=None, mask=None):
+    """Keeps the largest weights: `|w|` is the score of `mask_from_scores`.
+
+    Args:
+        kernel: Array of any shape, the last axis being the outputs.
+        sparsity: Fraction of units to drop, in `[0, 1]`.
+        pattern: See the table of this module.
+        mask: Boolean array shaped like `kernel`, `False` where a weight was dropped
+            before. Those go first.
+
+    Returns:
+        Boolean array shaped like `kernel`, `True` where the weight stays.
+
+    Raises:
+        ValueError: If an argument is out of range, or `kernel` holds NaN.
+
+    Example:
+
+    >>> magnitude_mask(np.array([[3.0, -1.0], [0.5, -2.0]]), 0.5)
+    array([[ True, False],
+           [False,  True]])
+
+    Reference:
+        - [Han et al., 2015](https://arxiv.org/abs/1506.02626), section 3.
+    """
+    return mask_from_scores(np.abs(kernel), sparsity, pattern=pattern, mask=mask)
+
+
+def mask_from_scores(scores, sparsity, *, pattern=None, mask=None):
+    """Drops exactly `round(sparsity * units)` units, those of the lowest scores.
+
+    The score of a block or a neuron is the mean score of its weights.
+
+    Args:
+        scores: Array of non-negative numbers, shaped like the kernel.
+        sparsity: Fraction of units to drop, in `[0, 1]`; for N:M at most `1 - N/M`.
+        pattern: See the table of this module.
+        mask: Boolean array, `False` where a weight was dropped before. Those go
+            first; a sparsity below theirs brings the best of them back.
+
+    Returns:
+        Boolean array shaped like `scores`, `True` where the weight stays.
+
+    Raises:
+        ValueError: If an argument is out of range, or `scores` holds NaN.
+
+    Example:
+
+    >>> mask_from_scores(np.array([[4.0, 1.0], [2.0, 3.0]]), 0.5, pattern="neuron")
+    array([[ True, False],
+           [ True, False]])
+    """
+    sparsity = check_real("sparsity", sparsity, minimum=0.0, maximum=1.0)
+    units = _Units(scores, pattern, mask)
+    return units.expand(_lowest(units, units.count(sparsity)))
+
+
+def threshold_mask(scores, threshold, *, pattern=None, mask=None):
+    """Drops the units whose score is below `threshold`, and those dropped before.
+
+    Args:
+        scores: Array of non-negative numbers, shaped like the kernel.
+        threshold: Number >= 0, in the unit of the scores.
+        pattern: See the table of this module.
+        mask: Boolean array, `False` where a weight was dropped before.
+
+    Returns:
+        Boolean array shaped like `scores`, `True` where the weight stays.
+
+    Raises:
+        ValueError: If `threshold` is negative or NaN, or `scores` holds NaN.
+
+    Example:
+
+    >>> threshold_mask(np.array([[0.3, 0.1]]), 0.2)
+    array([[ True, False]])
+
+    Reference:
+        - [Han et al., 2015](https://arxiv.org/abs/1506.02626), section 3:
+          `threshold = quality * std(weights)`.
+    """
+    threshold = check_real("threshold", threshold, minimum=0.0)
+    units = _Units(scores, pattern, mask)
+    return units.expand(units.dropped | (units.scores < threshold))
+
+
+def global_masks(scores, sparsity, *, patterns=None, masks=None):
+    """One cut through several layers: the lowest units of all of them go.
+
+    Units are taken in order of score until `round(sparsity * weights)` weights are
+    gone; with patterns of several weights a unit, the largest number not above it.
+
+    Args:
+        scores: List of arrays, one a layer, in comparable units.
+        sparsity: Fraction of all weights to drop, in `[0, 1]`.
+        patterns: List of patterns, one a layer. Defaults to no pattern.
+        masks: List of boolean arrays or `None`s: what was dropped before.
+
+    Returns:
+        List of boolean arrays, `True` where the weight stays.
+
+    Raises:
+        ValueError: If an argument is out of range, or a pattern cannot go so far.
+
+    Example:
+
+    >>> global_masks([np.array([[1.0, 9.0]]), np.array([[2.0, 8.0]])], 0.5)
+    [array([[False,  True]]), array([[False,  True]])]
+    """
+    sparsity = check_real("sparsity", sparsity, minimum=0.0, maximum=1.0)
+    patterns = patterns or [None] * len(scores)
+    masks = masks or [None] * len(scores)
+    layers = [_Units(*layer) for layer in zip(scores, patterns, masks, strict=True)]
+    for units in layers:
+        units.check_reach(sparsity)
+    merged = _Merged(layers)
+    target = round(sparsity * sum(np.size(layer) for layer in scores))
+    drop = _lowest(merged, merged.count(target))
+    starts = np.cumsum([units.scores.size for units in layers])[:-1]
+    pieces = np.split(drop, starts)
+    return [units.expand(piece) for units, piece in zip(layers, pieces, strict=True)]
+
+
+class _Units:
+    """A kernel's scores, one number a unit of its pattern, in order of position."""
+
+    def __init__(self, scores, pattern, mask):
+        scores = np.asarray(scores)
+        if scores.size and np.isnan(scores.min()):
+            raise ValueError(
+                "`kernel` must hold finite numbers to be pruned. Received: NaN among "
+                f"the scores of a kernel of shape {scores.shape}"
+            )
+        if mask is not None and np.shape(mask) != scores.shape:
+            raise invalid("mask", f"an array of shape {scores.shape}", np.shape(mask))
+        self.shape = scores.shape
+        self.outputs = scores.shape[-1] if scores.ndim else 1
+        self.inputs = scores.size // self.outputs if self.outputs else 0
+        self.pattern = check_pattern(pattern)
+        scores = scores.reshape(self.inputs, self.outputs)
+        alive = None
+        if mask is not None:
+            alive = np.asarray(mask, bool).reshape(self.inputs, self.outputs)
+        n_of_m = _n_of_m(pattern) if isinstance(pattern, str) else None
+        self.candidates = None
+        if n_of_m is not None:
+            self.candidates = _candidates(scores, alive, *n_of_m)
+            scores = scores[self.candidates]
+            alive = None if alive is None else alive[self.candidates]
+        elif self.pattern is not None:
+            scores = _block_sum(scores, self.block) / self.sizes
+            alive = None if alive is None else _block_sum(alive, self.block) > 0
+        self.scores = scores.ravel()
+        self.dropped = (
+            np.zeros(self.scores.shape, bool) if alive is None else ~alive.ravel()
+        )
+
+    @property
+    def block(self):
+        neuron = (max(self.inputs, 1), 1)
+        return neuron if self.pattern == "neuron" else self.pattern
+
+    @property
+    def sizes(self):
+        """How many weights each unit holds, in the shape of the grid of units."""
+        if self.pattern is None or self.candidates is not None:
+            return np.ones(1, int)
+        return _block_sum(np.ones((self.inputs, self.outputs), int), self.block)
+
+    def check_reach(self, sparsity):
+        if sparsity > max_sparsity(self.pattern) + 1e-12:
+            most = max_sparsity(self.pattern)
+            raise invalid(
+                "sparsity", f"<= {most:g} for the pattern {self.pattern!r}", sparsity
+            )
+
+    def count(self, sparsity):
+        """How many units go at this sparsity."""
+        self.check_reach(sparsity)
+        total = self.scores.size
+        if self.candidates is not None:
+            return min(round(sparsity * self.candidates.size), total)
+        return round(sparsity * total)
+
+    def expand(self, drop):
+        """The mask of the kernel, from the units that go."""
+        if self.candidates is not None:
+            keep = np.ones(self.candidates.shape, bool)
+            keep[self.candidates] = ~drop
+        elif self.pattern is None:
+            keep = ~drop
+        else:
+            rows, columns = self.block
+            grid = ~drop.reshape(-(-self.inputs // rows), -(-self.outputs // columns))
+            keep = grid.repeat(rows, 0)[: self.inputs]
+            keep = keep.repeat(columns, 1)[:, : self.outputs]
+        return keep.reshape(self.shape)
+
+
+class _Merged:
+    """The units of several layers in one row, for one cut through all of them."""
+
+    def __init__(self, layers):
+        self.scores = np.concatenate([units.scores for units in layers])
+        self.dropped = np.concatenate([units.dropped for units in layers])
+        self.sizes = np.concatenate(
+            [np.broadcast_to(u.sizes.ravel(), u.scores.shape) for u in layers]
+        )
+
+    def count(self, weights):
+        """How many of the lowest units hold at most this many weights."""
+        if not self.sizes.size or self.sizes.min() == self.sizes.max():
+            return weights // self.sizes[0] if self.sizes.size else 0
+        order = np.lexsort((self.scores, ~self.dropped))
+        return int(np.searchsorted(self.sizes[order].cumsum(), weights, side="right"))
+
+
+def _lowest(units, count):
+    """Marks the `count` lowest units, those dropped before ahead of all others."""
+    before = int(units.dropped.sum())
+    if count == before:
+        return units.dropped
+    if count < before:
+        drop = np.zeros(units.scores.shape, bool)
+        drop[units.dropped] = _lowest_scores(units.scores[units.dropped], count)
+        return drop
+    if before == 0:
+        return _lowest_scores(units.scores, count)
+    drop = units.dropped.copy()
+    drop[~units.dropped] = _lowest_scores(units.scores[~units.dropped], count - before)
+    return drop
+
+
+def _lowest_scores(scores, count):
+    """Marks exactly `count` entries, lowest first, the earlier of equals first."""
+    if count <= 0:
+        return np.zeros(scores.shape, bool)
+    if count >= scores.size:
+        return np.ones(scores.shape, bool)
+    cut = np.partition(scores, count - 1)[count - 1]
+    drop = scores < cut
+    ties = np.flatnonzero(scores == cut)
+    drop[ties[: count - int(drop.sum())]] = True
+    return drop
+
+
+def _candidates(scores, alive, n, m):
+    """Where an N:M pattern may drop: all but the best N of every M inputs.
+
+    A group cut short by the edge counts as filled up with zeros.
+    """
+    inputs, outputs = scores.shape
+    short = -inputs % m
+    order = scores if alive is None else np.where(alive, scores, -1.0)
+    padded = np.concatenate([order, np.full((short, outputs), -np.inf)])
+    groups = padded.reshape(-1, m, outputs)
+    rank = groups.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    return (rank < m - n).reshape(-1, outputs)[:inputs]
+
+
+def _block_sum(matrix, block):
+    rows = np.arange(0, matrix.shape[0], block[0])
+    columns = np.arange(0, matrix.shape[1], block[1])
+    kind = float if matrix.dtype.kind == "f" else int
+    sums = np.add.reduceat(matrix, rows, axis=0, dtype=kind)
+    return np.add.reduceat(sums, columns, axis=1, dtype=kind)
+
+
+def _n_of_m(pattern):
+    """`(N, M)` of "N:M", or None."""
+    match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", pattern)
+    if match is None or int(match[1]) >= int(match[2]):
+        return None
+    return int(match[1]), int(match[2])
