@@ -1,1 +1,7 @@
 """Neural-network compression for Keras: what you compress is what you get."""
+
+from keras_compress import layers as layers
+from keras_compress import schedules as schedules
+from keras_compress.layers.pruned import Prune as Prune
+from keras_compress.swap import swap as swap
+from keras_compress.version import __version__ as __version__

@@ -1,6 +1,7 @@
 """Pruning: layers whose kernel is multiplied by a mask in the forward pass."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import keras
@@ -9,6 +10,7 @@ from keras import ops
 
 from keras_compress._validation import check_real
 from keras_compress.functional import masks
+from keras_compress.functional.cost import sparse_bytes
 from keras_compress.layers._config import SwapConfig
 from keras_compress.layers._hosts import Conv2DHost, DenseHost
 
@@ -41,7 +43,8 @@ class Pruned:
     def sparsity(self):
         """Fraction of zeros in the mask, in `[0, 1]`."""
         self._check_built()
-        return 1.0 - float(np.mean(ops.convert_to_numpy(self.mask)))
+        mask = ops.convert_to_numpy(self.mask)
+        return float(mask.size - np.count_nonzero(mask)) / mask.size
 
     def prune(self, sparsity=None, *, threshold=None, quality=None):
         """Masks weights, those masked before ahead of all others.
@@ -129,6 +132,20 @@ def prune_together(layers, sparsity):
 def is_pruned(layer):
     """Whether `layer` has a pruning mask."""
     return isinstance(layer, Pruned)
+
+
+def total_sparsity(layers):
+    """Fraction of zeros in the masks of these layers together, in `[0, 1]`."""
+    sizes = [math.prod(layer.mask.shape) for layer in layers]
+    zeros = [layer.sparsity * size for layer, size in zip(layers, sizes, strict=True)]
+    return sum(zeros) / sum(sizes)
+
+
+def packed_bytes(layer):
+    """Bytes that the kernel of a pruned layer takes when compressed by columns."""
+    units = layer.mask.shape[-1]
+    size = math.prod(layer.mask.shape)
+    return sparse_bytes(round((1.0 - layer.sparsity) * size), size // units, units)
 
 
 @keras.saving.register_keras_serializable("keras_compress")

@@ -1,0 +1,8 @@
+"""Callbacks that compress a model while it trains."""
+
+from keras_compress.callbacks.compression_logger import (
+    CompressionLogger as CompressionLogger,
+)
+from keras_compress.callbacks.iterative_pruning import (
+    IterativePruning as IterativePruning,
+)

@@ -1,0 +1,144 @@
+"""`IterativePruning`: prunes by a schedule while the model trains."""
+
+import warnings
+
+from keras_compress._rebuild import all_layers
+from keras_compress._validation import check_choice, check_int, invalid
+from keras_compress.callbacks._progress import ProgressCallback
+from keras_compress.functional.masks import max_sparsity
+from keras_compress.layers.pruned import (
+    is_pruned,
+    packed_bytes,
+    prune_together,
+    total_sparsity,
+)
+from keras_compress.schedules import Schedule
+
+# Without a frequency, a mask is renewed each time this share of the fit has passed.
+UPDATE_EVERY = 0.01
+
+
+class IterativePruning(ProgressCallback):
+    """Prunes the pruned layers of a model during `fit`, by a schedule over progress.
+
+    A schedule speaks of the fraction of the fit that is done, so a fit of thirty steps
+    reaches the same sparsity as one of thirty thousand. What is pruned stays pruned:
+    where layers are sparser than the schedule asks, as in a fit that goes on from an
+    earlier one, they are left as they are. A fit that ends before the schedule does
+    warns. Adds `sparsity` (over all pruned layers, in `[0, 1]`) and `packed_bytes`
+    (what their kernels take when compressed) to the logs of every epoch.
+
+    Args:
+        schedule: A schedule of `keras_compress.schedules`.
+        scope: `"layer"` prunes every layer to the sparsity of the schedule;
+            `"global"` compares weights across layers and prunes the smallest of all,
+            so that together they reach it.
+        frequency: Positive integer, the number of optimizer updates between two
+            changes of the masks. Defaults to about 100 changes over the fit. The mask
+            is always renewed where the schedule ends.
+
+    Raises:
+        ValueError: If an argument is of the wrong kind; in `fit`, if the model has no
+            pruned layers, one of them cannot get so sparse, or the optimizer does not
+            count its iterations.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> small = keras_compress.swap(model, keras_compress.Prune())
+    >>> small.compile("adam", "mse")
+    >>> pruning = IterativePruning(keras_compress.schedules.Cubic(0.75))
+    >>> history = small.fit(
+    ...     np.ones((64, 8)), np.ones((64, 4)), verbose=0, callbacks=[pruning]
+    ... )
+    >>> history.history["sparsity"]
+    [0.75]
+
+    Reference:
+        - [Han et al., 2015](https://arxiv.org/abs/1506.02626), section 3
+        - [Zhu & Gupta, 2017](https://arxiv.org/abs/1710.01878)
+    """
+
+    def __init__(self, schedule, *, scope="layer", frequency=None):
+        super().__init__()
+        if not isinstance(schedule, Schedule):
+            raise invalid(
+                "schedule", "a schedule of keras_compress.schedules", schedule
+            )
+        if frequency is not None:
+            check_int("frequency", frequency, minimum=1)
+        self.schedule = schedule
+        self.scope = check_choice("scope", scope, ("layer", "global"))
+        self.frequency = frequency
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self._layers = [layer for layer in all_layers(self.model) if is_pruned(layer)]
+        if not self._layers:
+            raise ValueError(
+                f"IterativePruning found no pruned layers in {self.model.name!r}. "
+                "Swap some first: keras_compress.swap(model, keras_compress.Prune())"
+            )
+        for layer in self._layers:
+            if self.schedule.final > max_sparsity(layer.pattern):
+                raise invalid(
+                    "schedule",
+                    f"a schedule to at most {max_sparsity(layer.pattern):g}, the "
+                    f"sparsity of pattern {layer.pattern!r} in layer {layer.name!r}",
+                    self.schedule,
+                )
+        if getattr(self.model.optimizer, "iterations", None) is None:
+            raise ValueError(
+                "IterativePruning needs an optimizer that counts its `iterations`. "
+                f"Received: {type(self.model.optimizer).__name__}"
+            )
+        self._last_progress = None
+        self._last_step = None
+
+    def on_progress(self, progress):
+        if self._is_due(progress):
+            self._prune(self.schedule(progress))
+            self._last_progress = progress
+            self._last_step = self._step()
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        if logs is not None:
+            logs["sparsity"] = total_sparsity(self._layers)
+            logs["packed_bytes"] = sum(packed_bytes(layer) for layer in self._layers)
+
+    def on_train_end(self, logs=None):
+        if self.progress < self.schedule.end:
+            warnings.warn(
+                f"The fit ended at {self.progress:.0%} of its progress, before the "
+                f"pruning schedule did at {self.schedule.end:.0%}: the sparsity is "
+                f"{total_sparsity(self._layers):.4f} instead of "
+                f"{self.schedule.final:.4f}. Fit on with `initial_epoch`, or call "
+                "`prune` of the layers.",
+                stacklevel=2,
+            )
+
+    def _is_due(self, progress):
+        last = self._last_progress
+        if last is None or last < self.schedule.end <= progress:
+            return True
+        if progress >= self.schedule.end:
+            return False
+        if self.frequency is not None:
+            return self._step() - self._last_step >= self.frequency
+        return progress >= last + UPDATE_EVERY
+
+    def _prune(self, sparsity):
+        if self.scope == "global":
+            if sparsity > total_sparsity(self._layers):
+                prune_together(self._layers, sparsity)
+            return
+        for layer in self._layers:
+            if sparsity > layer.sparsity:
+                layer.prune(sparsity=sparsity)
+
+    def _step(self):
+        # Of a LossScaleOptimizer, it is the inner one that counts.
+        optimizer = self.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        return int(optimizer.iterations)

@@ -1,0 +1,4 @@
+"""Inference forms: what `pack` makes of the trained layers."""
+
+from keras_compress.layers.packed.sparse import SparseConv2D as SparseConv2D
+from keras_compress.layers.packed.sparse import SparseDense as SparseDense
