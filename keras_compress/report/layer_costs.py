@@ -1,0 +1,220 @@
+"""How many weights and multiply-adds a layer has, by its class."""
+
+import math
+
+import numpy as np
+from keras import layers, ops
+
+from keras_compress._rebuild import all_layers
+from keras_compress._validation import invalid
+from keras_compress.functional import cost
+from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
+
+_RULES = {}
+
+
+def register_cost(*layer_classes):
+    """Teaches `report` what a call of a layer costs.
+
+    The decorated function gets `(layer, input_shape, output_shape)`: tuples of
+    integers with the batch in front, or lists of tuples where there are several
+    tensors. It returns a list of `keras_compress.functional.cost.Product`, one for
+    each weight array. Subclasses of `layer_classes` inherit the rule. A layer may
+    instead have a method `compression_cost(input_shape, output_shape)`.
+
+    Args:
+        *layer_classes: Subclasses of `keras.layers.Layer`.
+
+    Returns:
+        A decorator that returns its function unchanged.
+
+    Raises:
+        ValueError: If something else is registered.
+
+    Example:
+    ```python
+    @register_cost(MyMixer)
+    def mixer_cost(layer, input_shape, output_shape):
+        size = int(np.prod(layer.mixing.shape))
+        kept = int(np.count_nonzero(layer.mixing))
+        return [Product(size, kept, multiply_adds=size * input_shape[1])]
+    ```
+    """
+    for layer_class in layer_classes:
+        is_class = isinstance(layer_class, type)
+        if not (is_class and issubclass(layer_class, layers.Layer)):
+            expected = "subclasses of keras.layers.Layer"
+            raise invalid("layer_classes", expected, layer_class)
+
+    def register(function):
+        for layer_class in layer_classes:
+            _RULES[layer_class] = function
+        return function
+
+    return register
+
+
+def rule_for(layer):
+    """The function that costs `layer`, or `None` if nobody knows."""
+    if hasattr(layer, "compression_cost"):
+        return type(layer).compression_cost
+    for layer_class in type(layer).__mro__:
+        if layer_class in _RULES:
+            return _RULES[layer_class]
+    return None
+
+
+def own_weights(layer):
+    """The variables that `layer` holds itself, not through a layer inside it."""
+    inner = {id(v) for inside in all_layers(layer)[1:] for v in inside.weights}
+    return [v for v in layer.weights if id(v) not in inner]
+
+
+def is_container(layer):
+    """Whether `layer` only passes its inputs through the layers inside it."""
+    has_layers = len(all_layers(layer)) > 1
+    return has_layers and rule_for(layer) is None and not own_weights(layer)
+
+
+def guessed_weights(layer):
+    """For a layer without a rule: `(weights, kept)` of its matrices."""
+    arrays = [ops.convert_to_numpy(v) for v in own_weights(layer) if len(v.shape) > 1]
+    sizes = sum(array.size for array in arrays)
+    return sizes, sum(int(np.count_nonzero(array)) for array in arrays)
+
+
+def _product(layer, kernel, uses=None, multiply_adds=None):
+    kernel = np.asarray(ops.convert_to_numpy(kernel))
+    work = kernel.size * uses if multiply_adds is None else multiply_adds
+    kept = int(np.count_nonzero(kernel))
+    return cost.Product(kernel.size, kept, int(work), layer.compute_dtype)
+
+
+def _kernel(layer):
+    if hasattr(layer, "effective_kernel"):
+        return layer.effective_kernel()
+    return layer.kernel
+
+
+def _spatial(layer, shape):
+    """The number of positions of a feature map: examples times pixels."""
+    if layer.data_format == "channels_first":
+        return math.prod((shape[0], *shape[2:]))
+    return math.prod(shape[:-1])
+
+
+@register_cost(layers.Dense)
+def _dense(layer, input_shape, output_shape):
+    return [_product(layer, _kernel(layer), math.prod(input_shape[:-1]))]
+
+
+@register_cost(layers.EinsumDense)
+def _einsum_dense(layer, input_shape, output_shape):
+    kernel = _kernel(layer)
+    work = cost.einsum_multiply_adds(layer.equation, input_shape, tuple(kernel.shape))
+    return [_product(layer, kernel, multiply_adds=work)]
+
+
+@register_cost(
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+)
+def _convolution(layer, input_shape, output_shape):
+    # With groups and depthwise alike: every weight is used once a position.
+    return [_product(layer, _kernel(layer), _spatial(layer, output_shape))]
+
+
+@register_cost(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+def _transposed_convolution(layer, input_shape, output_shape):
+    return [_product(layer, _kernel(layer), _spatial(layer, input_shape))]
+
+
+@register_cost(layers.SeparableConv1D, layers.SeparableConv2D)
+def _separable_convolution(layer, input_shape, output_shape):
+    uses = _spatial(layer, output_shape)
+    kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
+    return [_product(layer, kernel, uses) for kernel in kernels]
+
+
+@register_cost(layers.Embedding)
+def _embedding(layer, input_shape, output_shape):
+    return [_product(layer, layer.embeddings, 0)]
+
+
+@register_cost(layers.BatchNormalization, layers.Normalization)
+def _scale_and_shift(layer, input_shape, output_shape):
+    return [cost.Product(0, 0, math.prod(output_shape), layer.compute_dtype)]
+
+
+@register_cost(
+    layers.LayerNormalization, layers.GroupNormalization, layers.RMSNormalization
+)
+def _live_normalization(layer, input_shape, output_shape):
+    # The sum of squares, then scale and shift.
+    return [cost.Product(0, 0, 2 * math.prod(output_shape), layer.compute_dtype)]
+
+
+@register_cost(layers.PReLU, layers.SpectralNormalization)
+def _no_products(layer, input_shape, output_shape):
+    return []
+
+
+@register_cost(layers.MultiHeadAttention)
+def _attention(layer, input_shape, output_shape):
+    # The projections are layers of their own; this is what happens between them.
+    query, value = input_shape[0], input_shape[1]
+    work = cost.attention_multiply_adds(
+        layer.num_heads,
+        math.prod(query[1:-1]),
+        math.prod(value[1:-1]),
+        layer.key_dim,
+        layer.value_dim,
+        batch=query[0],
+    )
+    return [cost.Product(0, 0, work, layer.compute_dtype)]
+
+
+@register_cost(layers.LSTM, layers.GRU, layers.SimpleRNN)
+def _recurrent(layer, input_shape, output_shape):
+    shape = input_shape[0] if isinstance(input_shape, list) else input_shape
+    kernels = (layer.cell.kernel, layer.cell.recurrent_kernel)
+    return [_product(layer, kernel, shape[0] * shape[1]) for kernel in kernels]
+
+
+@register_cost(SparseDense, SparseConv2D)
+def _sparse(layer, input_shape, output_shape):
+    if isinstance(layer, SparseDense):
+        positions = math.prod(input_shape[:-1])
+    else:
+        positions = _spatial(layer, output_shape)
+    size = math.prod(layer.kernel_shape)
+    work = size * positions
+    kept = int(layer.nonzeros)
+    return [cost.Product(size, kept, work, "float32", skips_zeros=True)]
+
+
+def runs_its_layers_itself(layer):
+    """Whether the rule of `layer` speaks for the layers inside it too."""
+    return isinstance(layer, layers.RNN)
+
+
+def byte_count(variables):
+    """Resident bytes of Keras variables, each counted once."""
+    unique = {id(v): v for v in variables}.values()
+    return sum(_itemsize(v.dtype) * math.prod(v.shape) for v in unique)
+
+
+def parameter_count(variables):
+    """Elements of Keras variables; masks, indices and seeds are no parameters."""
+    unique = {id(v): v for v in variables}.values()
+    return sum(math.prod(v.shape) for v in unique if "float" in v.dtype)
+
+
+def _itemsize(dtype):
+    names = {"bool": 1, "bfloat16": 2, "int4": 1, "uint4": 1}
+    if dtype in names or dtype.startswith("float8"):
+        return names.get(dtype, 1)
+    return np.dtype(dtype).itemsize

@@ -1,0 +1,209 @@
+"""One forward pass, watched: which layers are called, on what, at any depth."""
+
+import contextlib
+import dataclasses
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_compress._rebuild import all_layers
+from keras_compress.report import layer_costs
+
+
+@dataclasses.dataclass
+class Trace:
+    """What was seen of one layer in a forward pass.
+
+    `calls` holds `(input_shape, output_shape, repeats)`; the counts of elements and
+    non-zeros are sums over all calls whose tensors could be read. `first` says that no
+    layer with weights stands before this one.
+    """
+
+    layer: keras.layers.Layer
+    calls: list = dataclasses.field(default_factory=list)
+    first: bool = True
+    input_elements: int = 0
+    input_nonzeros: int = 0
+    output_elements: int = 0
+    output_nonzeros: int = 0
+
+
+@dataclasses.dataclass
+class _Loop:
+    """A layer that runs once for each of `steps` time steps."""
+
+    layer: keras.layers.Layer
+    steps: int
+    seen: bool = False
+
+
+class Recorder:
+    """Collects a `Trace` for every layer of `model` that computes something."""
+
+    def __init__(self, model, count_zeros=False):
+        self.model = model
+        self.count_zeros = count_zeros
+        self.traces = {}
+        self._loops = []
+        self._muted = False
+        self._weights_seen = False
+        # Tensors that no weight has touched, kept alive so that ids stay theirs.
+        self._raw = {}
+
+    def run(self, inputs):
+        """Calls the model on `inputs` and returns its outputs; changes nothing."""
+        outputs = self._run(inputs)
+        if self._missed_layers():
+            # Their callers are compiled: Python saw them while tracing, if ever.
+            compiled = tf.config.functions_run_eagerly()
+            tf.config.run_functions_eagerly(True)
+            try:
+                self.traces.clear()
+                outputs = self._run(inputs)
+            finally:
+                tf.config.run_functions_eagerly(compiled)
+        return outputs
+
+    def _run(self, inputs):
+        self._weights_seen = False
+        self._raw = {id(x): x for x in tensors_of(inputs)}
+        with _variables_restored(self.model), contextlib.ExitStack() as stack:
+            for layer in all_layers(self.model):
+                stack.enter_context(_watched(layer, self._watch))
+            outputs = self.model(inputs, training=False)
+        self._raw.clear()
+        return outputs
+
+    def _missed_layers(self):
+        seen = {id(v) for t in self.traces.values() for v in t.layer.weights}
+        return any(id(v) not in seen for v in self.model.weights)
+
+    def _watch(self, layer, call, args, kwargs):
+        loop = self._loops[-1] if self._loops else None
+        if loop is not None and layer is loop.layer:
+            # TensorFlow traces the body of a loop as often as it likes.
+            repeated, loop.seen = loop.seen, True
+            if repeated:
+                return self._unwatched(call, args, kwargs)
+        if self._muted:
+            return call(*args, **kwargs)
+        if isinstance(layer, keras.layers.TimeDistributed):
+            return self._watch_steps(layer, call, args, kwargs)
+        if layer_costs.is_container(layer):
+            return call(*args, **kwargs)
+        return self._watch_leaf(layer, call, args, kwargs)
+
+    def _unwatched(self, call, args, kwargs):
+        muted, self._muted = self._muted, True
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self._muted = muted
+
+    def _watch_leaf(self, layer, call, args, kwargs):
+        inputs = tensors_of((args, _data_only(kwargs)))
+        first = not self._weights_seen or all(id(x) in self._raw for x in inputs)
+        if layer_costs.runs_its_layers_itself(layer):
+            result = self._unwatched(call, args, kwargs)
+        else:
+            result = call(*args, **kwargs)
+        outputs = tensors_of(result)
+        if layer.weights:
+            self._weights_seen = True
+        elif first:
+            self._raw.update((id(x), x) for x in outputs)
+        trace = self.traces.setdefault(id(layer), Trace(layer))
+        repeats = math.prod(loop.steps for loop in self._loops)
+        trace.calls.append((_shape(inputs), _shape(outputs), repeats))
+        trace.first = trace.first and first
+        self._count(trace, inputs, outputs)
+        return result
+
+    def _watch_steps(self, layer, call, args, kwargs):
+        inputs = tensors_of((args, _data_only(kwargs)))
+        self._loops.append(_Loop(layer.layer, int(inputs[0].shape[1])))
+        try:
+            result = call(*args, **kwargs)
+        finally:
+            self._loops.pop()
+        # Inside, tensors are symbolic: all steps together are seen from here.
+        trace = self.traces.get(id(layer.layer))
+        if trace is not None and not trace.output_elements:
+            self._count(trace, inputs, tensors_of(result))
+        return result
+
+    def _count(self, trace, inputs, outputs):
+        if not self.count_zeros:
+            return
+        if any(tf.is_symbolic_tensor(x) for x in (*inputs, *outputs)):
+            return
+        elements, nonzeros = count_nonzeros(inputs)
+        trace.input_elements += elements
+        trace.input_nonzeros += nonzeros
+        elements, nonzeros = count_nonzeros(outputs)
+        trace.output_elements += elements
+        trace.output_nonzeros += nonzeros
+
+
+@contextlib.contextmanager
+def _watched(layer, watch):
+    """Sends every call of `layer` through `watch(layer, call, args, kwargs)`.
+
+    Keras looks `call` up on the instance, so an instance attribute is enough. It goes
+    past `Layer.__setattr__`, which tracks, and locks built layers.
+    """
+    names = ("call", "quantized_call")
+    before = {name: layer.__dict__[name] for name in names if name in layer.__dict__}
+
+    def wrap(call):
+        def watched_call(*args, **kwargs):
+            return watch(layer, call, args, kwargs)
+
+        return watched_call
+
+    wrappers = {name: wrap(getattr(layer, name)) for name in names}
+    layer.__dict__.update(wrappers)
+    try:
+        yield
+    finally:
+        for name in names:
+            layer.__dict__.pop(name, None)
+        layer.__dict__.update(before)
+
+
+@contextlib.contextmanager
+def _variables_restored(model):
+    """Puts back what a forward pass may change: statistics, states and seeds."""
+    trained = {id(v) for v in model.trainable_variables}
+    kept = [(v, v.numpy()) for v in model.variables if id(v) not in trained]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            if variable.numpy().tobytes() != value.tobytes():
+                variable.assign(value)
+
+
+def count_nonzeros(tensors):
+    """`(elements, non-zero elements)` of tensors."""
+    elements = sum(int(tf.size(x, tf.int64)) for x in tensors)
+    return elements, sum(int(tf.math.count_nonzero(x)) for x in tensors)
+
+
+def tensors_of(structure):
+    """The tensors in a structure of arguments, in order."""
+    return [x for x in keras.tree.flatten(structure) if tf.is_tensor(x)]
+
+
+def _data_only(kwargs):
+    return {
+        key: value
+        for key, value in sorted(kwargs.items())
+        if "mask" not in key and key not in ("training", "initial_state")
+    }
+
+
+def _shape(tensors):
+    shapes = [tuple(x.shape) for x in tensors]
+    return shapes[0] if len(shapes) == 1 else shapes
