@@ -1,0 +1,95 @@
+// The only file that asks what the CPU can do.
+#include "dispatch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <atomic>
+
+#if defined(_WIN32)
+#define KC_EXPORT __declspec(dllexport)
+#else
+#define KC_EXPORT __attribute__((visibility("default")))
+#endif
+
+namespace keras_compress {
+namespace {
+
+constexpr int kMaxLevels = 4;
+
+// Every feature that a level's file is compiled with, never a family of CPUs.
+#if defined(__x86_64__)
+bool HasAvx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+bool HasAvx512() {
+  return HasAvx2() && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+struct Levels {
+  Level list[kMaxLevels];
+  int count = 0;
+  std::atomic<int> active{0};
+
+  Levels() {
+    list[count++] = {"scalar", SparseKernelsScalar()};
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (HasAvx2()) list[count++] = {"avx2", SparseKernelsAvx2()};
+    if (HasAvx512()) list[count++] = {"avx512", SparseKernelsAvx512()};
+#elif defined(__aarch64__)
+    list[count++] = {"neon", SparseKernelsNeon()};
+#endif
+    active = Wanted();
+  }
+
+  int Wanted() const {
+    const char* wanted = getenv("KERAS_COMPRESS_SIMD");
+    if (wanted == nullptr || *wanted == '\0') return count - 1;
+    for (int i = 0; i < count; ++i) {
+      if (strcmp(wanted, list[i].name) == 0) return i;
+    }
+    fprintf(stderr,
+            "keras_compress: KERAS_COMPRESS_SIMD=%s is not one of:", wanted);
+    for (int i = 0; i < count; ++i) fprintf(stderr, " %s", list[i].name);
+    fprintf(stderr, ". Using %s.\n", list[count - 1].name);
+    return count - 1;
+  }
+};
+
+Levels& AllLevels() {
+  static Levels levels;
+  return levels;
+}
+
+}  // namespace
+
+const Level& ActiveLevel() {
+  Levels& levels = AllLevels();
+  return levels.list[levels.active.load(std::memory_order_relaxed)];
+}
+
+}  // namespace keras_compress
+
+using keras_compress::AllLevels;
+
+KC_EXPORT int kc_num_levels() { return AllLevels().count; }
+
+KC_EXPORT const char* kc_level_name(int level) {
+  if (level < 0 || level >= AllLevels().count) return nullptr;
+  return AllLevels().list[level].name;
+}
+
+KC_EXPORT int kc_level() { return AllLevels().active; }
+
+KC_EXPORT int kc_set_level(int level) {
+  if (level < 0 || level >= AllLevels().count) return -1;
+  AllLevels().active = level;
+  return 0;
+}

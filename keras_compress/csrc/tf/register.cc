@@ -1,0 +1,27 @@
+// Registers every op when TensorFlow loads the library.
+#include "register.h"
+
+#include <stdio.h>
+
+#include "op_context.h"
+
+namespace keras_compress {
+
+void RegisterOp(TF_OpDefinitionBuilder* builder) {
+  const Status status;
+  TF_RegisterOpDefinition(builder, status.get());
+  if (!status.ok()) {
+    fprintf(stderr, "keras_compress: %s\n", TF_Message(status.get()));
+  }
+}
+
+namespace {
+
+[[maybe_unused]] const bool registered = [] {
+  RegisterSparseMatmul();
+  RegisterSparseConv2D();
+  return true;
+}();
+
+}  // namespace
+}  // namespace keras_compress

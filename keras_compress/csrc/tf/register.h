@@ -1,0 +1,17 @@
+// The ops of this library, one function each, and what they register with.
+#ifndef KERAS_COMPRESS_CSRC_TF_REGISTER_H_
+#define KERAS_COMPRESS_CSRC_TF_REGISTER_H_
+
+#include "c_api.h"
+
+namespace keras_compress {
+
+// Hands the definition of an op to TensorFlow, which owns it from there.
+void RegisterOp(TF_OpDefinitionBuilder* builder);
+
+void RegisterSparseMatmul();
+void RegisterSparseConv2D();
+
+}  // namespace keras_compress
+
+#endif  // KERAS_COMPRESS_CSRC_TF_REGISTER_H_

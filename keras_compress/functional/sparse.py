@@ -1,0 +1,110 @@
+"""A matrix without its zeros: compressed columns, and when they pay."""
+
+import numpy as np
+
+from keras_compress._validation import check_int, check_real, invalid
+
+
+def compress(matrix):
+    """Keeps what is not zero of a matrix, column by column.
+
+    Args:
+        matrix: Float array `(inputs, units)`. A kernel of a convolution is given as
+            `kernel.reshape(-1, filters)`.
+
+    Returns:
+        A tuple `(values, indices, starts)`: float32 `(kept,)`, the weights of the
+        first column, then of the second, and so on, each in ascending order of input;
+        uint16 `(kept,)`, or int32 where there are more than 65536 inputs, the input of
+        each; int32 `(units + 1,)`, where each column starts, and the number of weights.
+
+    Raises:
+        ValueError: If `matrix` is not a matrix of floats, or keeps 2^31 weights or
+            more.
+
+    Example:
+
+    >>> compress(np.array([[0.0, 2.0], [3.0, 0.0]]))[0]
+    array([3., 2.], dtype=float32)
+    """
+    matrix = np.asarray(matrix)
+    if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.floating):
+        received = f"{matrix.dtype} of shape {matrix.shape}"
+        raise invalid("matrix", "a float array of shape (inputs, units)", received)
+    # A number too small for float32 is a zero there too.
+    columns = np.ascontiguousarray(matrix.T, dtype=np.float32)
+    kept = columns != 0.0
+    starts = np.concatenate([[0], np.cumsum(np.count_nonzero(kept, axis=1))])
+    if starts[-1] >= 2**31:
+        raise invalid("matrix", "of less than 2**31 nonzero weights", int(starts[-1]))
+    dtype = np.uint16 if len(matrix) <= 2**16 else np.int32
+    indices = np.nonzero(kept)[1].astype(dtype)
+    return columns[kept], indices, starts.astype(np.int32)
+
+
+def decompress(values, indices, starts, inputs):
+    """Undoes `compress`.
+
+    Args:
+        values: Float array `(kept,)`.
+        indices: Integer array `(kept,)`, each in `[0, inputs)`.
+        starts: Integer array `(units + 1,)`, from 0 and never falling.
+        inputs: Integer >= 0, the number of rows.
+
+    Returns:
+        Float32 array `(inputs, units)`.
+
+    Raises:
+        ValueError: If an argument is not as said above.
+
+    Example:
+
+    >>> matrix = np.array([[0.0, 2.0], [3.0, 0.0]], "float32")
+    >>> bool((decompress(*compress(matrix), inputs=2) == matrix).all())
+    True
+    """
+    inputs = check_int("inputs", inputs, minimum=0)
+    values, indices, starts = (np.asarray(a) for a in (values, indices, starts))
+    if values.ndim != 1 or indices.shape != values.shape:
+        received = (values.shape, indices.shape)
+        raise invalid("indices", "a vector as long as `values`", received)
+    rising = starts.ndim == 1 and starts.size > 0 and (np.diff(starts) >= 0).all()
+    if not rising or starts[0] != 0 or starts[-1] != len(values):
+        expected = f"integers from 0 to {len(values)} that never fall"
+        raise invalid("starts", expected, starts.tolist())
+    wide = indices.astype(np.int64)
+    if wide.size and not (wide.min() >= 0 and wide.max() < inputs):
+        received = (int(wide.min()), int(wide.max()))
+        raise invalid("indices", f"in [0, {inputs})", received)
+    columns = np.zeros((len(starts) - 1, inputs), np.float32)
+    columns[np.repeat(np.arange(len(columns)), np.diff(starts)), wide] = values
+    return np.ascontiguousarray(columns.T)
+
+
+def sparse_pays(inputs, units, sparsity, batch):
+    """Whether the sparse product is faster than a dense one.
+
+    Args:
+        inputs: Integer >= 1.
+        units: Integer >= 1.
+        sparsity: Fraction of zeros in `[0, 1]`.
+        batch: Integer >= 1, rows in one call; for a convolution its output pixels.
+
+    Returns:
+        `True` where the sparse product is expected to be faster.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> sparse_pays(784, 300, 0.9, batch=1)
+    True
+    """
+    check_int("inputs", inputs, minimum=1)
+    check_int("units", units, minimum=1)
+    sparsity = check_real("sparsity", sparsity, minimum=0.0, maximum=1.0)
+    batch = check_int("batch", batch, minimum=1)
+    if batch == 1:
+        return sparsity >= 0.8
+    return sparsity >= 0.6

@@ -1,0 +1,122 @@
+"""Finds and loads the native library, and says what is in use."""
+
+import contextlib
+import contextvars
+import ctypes
+import warnings
+from pathlib import Path
+
+import tensorflow as tf
+
+FILE = Path(__file__).with_name("_native.so")
+OPS = ("kc_sparse_matmul", "kc_sparse_conv2d")
+
+_twins = contextvars.ContextVar("keras_compress_twins", default=False)
+
+
+class _Library:
+    """The library as it was found when the package was imported."""
+
+    def __init__(self, file=FILE):
+        self.file = Path(file)
+        self.ops = None
+        self.reason = None
+        self.warned = False
+        if not self.file.exists():
+            self.reason = (
+                f"native ops: not built, {self.file} is missing; install from source "
+                "with a C++17 compiler and KERAS_COMPRESS_REQUIRE_OPS=1 to see why"
+            )
+            return
+        try:
+            ops = tf.load_op_library(str(self.file))
+            self._levels = ctypes.CDLL(str(self.file))
+        except (tf.errors.OpError, OSError, RuntimeError) as error:
+            self._refuse(str(error))
+            return
+        missing = [name for name in OPS if not hasattr(ops, name)]
+        if missing:
+            self._refuse(f"it lacks {', '.join(missing)}; build the package again")
+            return
+        self._levels.kc_level_name.restype = ctypes.c_char_p
+        self.ops = ops
+
+    def _refuse(self, reason):
+        self.reason = f"native ops: not loaded, {self.file}: {reason}"
+        self.warn()
+
+    def warn(self):
+        """Says once that the twins are in use."""
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"{self.reason}. Plain TensorFlow is used instead, which gives the "
+                "same results without the speed.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    def status(self):
+        """One sentence, for people."""
+        if self.reason:
+            return self.reason
+        count = self._levels.kc_num_levels()
+        names = [self._levels.kc_level_name(i).decode() for i in range(count)]
+        level = names[self._levels.kc_level()]
+        return f"native ops: {level} (available: {', '.join(names)}), {self.file}"
+
+
+_library = _Library()
+
+
+def native_status():
+    """Says in one sentence which native ops are in use.
+
+    Returns:
+        `native ops: <level> (available: ...), <file>`, or `native ops: not built, ...`
+        or `native ops: not loaded, ...` with the reason.
+
+    Example:
+
+    >>> native_status()  # doctest: +SKIP
+    'native ops: avx512 (available: scalar, avx2, avx512), .../ops/_native.so'
+    """
+    return _library.status()
+
+
+@contextlib.contextmanager
+def twins():
+    """Within it every op is made of plain TensorFlow, whatever is installed.
+
+    For graphs that must run where this package is not, and for XLA. It holds for the
+    code that runs, or is traced, inside the `with`, in this thread.
+
+    Example:
+
+    >>> with twins():
+    ...     graph = tf.function(layer).get_concrete_function(spec)  # doctest: +SKIP
+    """
+    token = _twins.set(True)
+    try:
+        yield
+    finally:
+        _twins.reset(token)
+
+
+def native_op(name):
+    """The native op of that name, or `None` where its twin is to be used.
+
+    Warns, once, where that is because there is no library.
+
+    Args:
+        name: One of `OPS`.
+
+    Returns:
+        A function, or `None`.
+    """
+    if _twins.get():
+        return None
+    if _library.ops is None:
+        _library.warn()
+        return None
+    return getattr(_library.ops, name)
