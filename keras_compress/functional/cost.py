@@ -166,7 +166,7 @@ def einsum_multiply_adds(equation, input_shape, kernel_shape):
     outside = (
         size
         for label, size in zip(labels, input_shape, strict=True)
-        if label not in kernel
+        if label not in set(kernel)
     )
     return math.prod(kernel_shape) * math.prod(outside)
 

@@ -86,8 +86,8 @@ def _draw_costs(axes, report, rows):
             width = values[index] / values[0]
             _bar(axes, y, width, index, report, None if position else model.name)
             text = unit(values[index])
-            if index and values[index] and values[index] != values[0]:
-                text += f"  ({tables.factor(values[0] / values[index])})"
+            if index:
+                text += tables.factor(values[0], values[index])
             _label(axes, y, width, text)
     axes.set_title("Cost, the first model = 1", loc="left", fontweight="bold")
     _finish(axes, [row[0] for row in rows], _largest(rows) * 1.28)

@@ -53,6 +53,7 @@ class Recorder:
 
     def run(self, inputs):
         """Calls the model on `inputs` and returns its outputs; changes nothing."""
+        inputs = keras.tree.map_structure(tf.convert_to_tensor, inputs)
         outputs = self._run(inputs)
         if self._missed_layers():
             # Their callers are compiled: Python saw them while tracing, if ever.

@@ -52,7 +52,8 @@ def total_rows(report):
         ),
     ]
     if any(m.activation_sparsity is not None for m in models):
-        work = [_share(m.remaining_work) for m in models]
+        work = [m.remaining_work for m in models]
+        work = [DASH if share is None else f"{_share(share)} %" for share in work]
         rows.append(["products without a zero", *work])
     rows += [
         row("energy, estimated (45 nm)", [m.energy_pj for m in models], energy, True),
@@ -142,15 +143,20 @@ def _compared(values, unit, compare):
     for position, value in enumerate(values):
         if value is None:
             yield DASH
-        elif compare and position and first and value and value != first:
-            yield f"{unit(value)} ({factor(first / value)})"
+        elif compare and position and first is not None:
+            yield f"{unit(value)}{factor(first, value)}"
         else:
             yield unit(value)
 
 
-def factor(times):
-    """`12.51 -> '12.5x'`."""
-    return f"{times:.1f}x" if times < 99.5 else f"{times:.0f}x"
+def factor(first, value):
+    """How much less or more than the first model: `(12.5, 1) -> ' (12.5x less)'`."""
+    if not first or not value:
+        return ""
+    times, word = (first / value, "less") if value < first else (value / first, "more")
+    if times < 1.05:
+        return ""
+    return f" ({times:.1f}x {word})" if times < 99.5 else f" ({times:.0f}x {word})"
 
 
 def _kept(model):
