@@ -1,7 +1,13 @@
 """Neural-network compression for Keras: what you compress is what you get."""
 
+from keras_compress import callbacks as callbacks
 from keras_compress import layers as layers
+from keras_compress import ops as ops
 from keras_compress import schedules as schedules
+from keras_compress.export import export as export
+from keras_compress.layers import packed as packed
 from keras_compress.layers.pruned import Prune as Prune
+from keras_compress.ops import native_status as native_status
+from keras_compress.pack import pack as pack
 from keras_compress.swap import swap as swap
 from keras_compress.version import __version__ as __version__

@@ -163,6 +163,7 @@ class _Rebuild:
         else:
             new = keras.models.clone_model(
                 _not_compiled(model),
+                input_tensors=keras.tree.map_structure(_inputs_of(model), model.input),
                 clone_function=self.clone,
                 call_function=self.call,
             )
@@ -180,12 +181,8 @@ class _Rebuild:
         layers = [self.clone(layer) for layer in model.layers]
         kept = [layer for layer in layers if id(layer) not in self.dropped]
         new = keras.Sequential(name=model.name, trainable=model.trainable)
-        for tensor in model.inputs or []:
-            new.add(
-                keras.Input(
-                    batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name
-                )
-            )
+        for tensor in map(_inputs_of(model), model.inputs or []):
+            new.add(tensor)
         for layer in kept or layers:
             new.add(layer)
         return new
@@ -223,6 +220,22 @@ def _not_compiled(model):
     if not model.compiled:
         return model
     return type(model)(inputs=model.input, outputs=model.output, name=model.name)
+
+
+def _inputs_of(model):
+    """A function from an input tensor of `model` to a new Input of the same name."""
+    sources = [x for x in all_layers(model) if isinstance(x, keras.layers.InputLayer)]
+
+    def new_input(tensor):
+        names = [layer.name for layer in sources if layer.output is tensor]
+        return keras.Input(
+            batch_shape=tensor.shape,
+            dtype=tensor.dtype,
+            sparse=tensor.sparse,
+            name=names[0] if names else None,
+        )
+
+    return new_input
 
 
 def _copy_lambda(layer):

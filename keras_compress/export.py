@@ -77,11 +77,12 @@ def _archive(model):
     `Model.export` tracks the whole model beside the function, and so stores every
     variable twice, those that only training needs included.
     """
+    sequential = isinstance(model, keras.Sequential)
     signature = keras.tree.map_structure(
         lambda tensor: tf.TensorSpec(
             (None, *tensor.shape[1:]), tensor.dtype, name=tensor.name
         ),
-        model.input,
+        model.inputs[0] if sequential else model.input,
     )
     archive = keras.export.ExportArchive()
     archive.add_endpoint(

@@ -55,7 +55,9 @@ def swap(model, config, *, where=None, data=None):
     check_model("model", model)
     rules = _rules(config, where)
     if data is not None:
-        raise invalid("data", "None: no config here uses calibration inputs", type(data))
+        raise invalid(
+            "data", "None: no config here uses calibration inputs", type(data)
+        )
     layers = list(walk(model))
     chosen = {}
     for wanted, one in rules:
@@ -143,7 +145,9 @@ def _warn_of_unreachable(model, layers, rules):
         layer.name
         for layer in all_layers(model)
         if id(layer) not in reached
-        and any(one.supports(layer) and wanted(layer.name, layer) for wanted, one in rules)
+        and any(
+            one.supports(layer) and wanted(layer.name, layer) for wanted, one in rules
+        )
     ]
     if missed:
         warnings.warn(

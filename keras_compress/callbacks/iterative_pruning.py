@@ -130,12 +130,10 @@ class IterativePruning(ProgressCallback):
 
     def _prune(self, sparsity):
         if self.scope == "global":
-            if sparsity > total_sparsity(self._layers):
-                prune_together(self._layers, sparsity)
-            return
-        for layer in self._layers:
-            if sparsity > layer.sparsity:
-                layer.prune(sparsity=sparsity)
+            prune_together(self._layers, sparsity, regrow=False)
+        else:
+            for layer in self._layers:
+                layer.prune(sparsity=sparsity, regrow=False)
 
     def _step(self):
         # Of a LossScaleOptimizer, it is the inner one that counts.

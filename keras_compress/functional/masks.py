@@ -16,6 +16,7 @@ if it were filled up with zeros. Equal scores fall in order of position, the fir
 one first, so the number of zeros never depends on the values.
 """
 
+import math
 import re
 
 import numpy as np
@@ -95,7 +96,7 @@ def magnitude_mask(kernel, sparsity, *, pattern=None, mask=None):
     return mask_from_scores(np.abs(kernel), sparsity, pattern=pattern, mask=mask)
 
 
-def mask_from_scores(scores, sparsity, *, pattern=None, mask=None):
+def mask_from_scores(scores, sparsity, *, pattern=None, mask=None, regrow=True):
     """Drops exactly `round(sparsity * units)` units, those of the lowest scores.
 
     The score of a block or a neuron is the mean score of its weights.
@@ -105,7 +106,9 @@ def mask_from_scores(scores, sparsity, *, pattern=None, mask=None):
         sparsity: Fraction of units to drop, in `[0, 1]`; for N:M at most `1 - N/M`.
         pattern: See the table of this module.
         mask: Boolean array, `False` where a weight was dropped before. Those go
-            first; a sparsity below theirs brings the best of them back.
+            first.
+        regrow: Whether a sparsity below that of `mask` brings the best of the
+            dropped units back. If not, they stay dropped.
 
     Returns:
         Boolean array shaped like `scores`, `True` where the weight stays.
@@ -121,7 +124,7 @@ def mask_from_scores(scores, sparsity, *, pattern=None, mask=None):
     """
     sparsity = check_real("sparsity", sparsity, minimum=0.0, maximum=1.0)
     units = _Units(scores, pattern, mask)
-    return units.expand(_lowest(units, units.count(sparsity)))
+    return units.expand(_lowest(units, units.count(sparsity), regrow))
 
 
 def threshold_mask(scores, threshold, *, pattern=None, mask=None):
@@ -153,7 +156,7 @@ def threshold_mask(scores, threshold, *, pattern=None, mask=None):
     return units.expand(units.dropped | (units.scores < threshold))
 
 
-def global_masks(scores, sparsity, *, patterns=None, masks=None):
+def global_masks(scores, sparsity, *, patterns=None, masks=None, regrow=True):
     """One cut through several layers: the lowest units of all of them go.
 
     Units are taken in order of score until `round(sparsity * weights)` weights are
@@ -164,6 +167,7 @@ def global_masks(scores, sparsity, *, patterns=None, masks=None):
         sparsity: Fraction of all weights to drop, in `[0, 1]`.
         patterns: List of patterns, one a layer. Defaults to no pattern.
         masks: List of boolean arrays or `None`s: what was dropped before.
+        regrow: As in `mask_from_scores`.
 
     Returns:
         List of boolean arrays, `True` where the weight stays.
@@ -184,7 +188,7 @@ def global_masks(scores, sparsity, *, patterns=None, masks=None):
         units.check_reach(sparsity)
     merged = _Merged(layers)
     target = round(sparsity * sum(np.size(layer) for layer in scores))
-    drop = _lowest(merged, merged.count(target))
+    drop = _lowest(merged, merged.count(target), regrow)
     starts = np.cumsum([units.scores.size for units in layers])[:-1]
     pieces = np.split(drop, starts)
     return [units.expand(piece) for units, piece in zip(layers, pieces, strict=True)]
@@ -204,7 +208,7 @@ class _Units:
             raise invalid("mask", f"an array of shape {scores.shape}", np.shape(mask))
         self.shape = scores.shape
         self.outputs = scores.shape[-1] if scores.ndim else 1
-        self.inputs = scores.size // self.outputs if self.outputs else 0
+        self.inputs = math.prod(scores.shape[:-1])
         self.pattern = check_pattern(pattern)
         scores = scores.reshape(self.inputs, self.outputs)
         alive = None
@@ -284,10 +288,10 @@ class _Merged:
         return int(np.searchsorted(self.sizes[order].cumsum(), weights, side="right"))
 
 
-def _lowest(units, count):
+def _lowest(units, count, regrow):
     """Marks the `count` lowest units, those dropped before ahead of all others."""
     before = int(units.dropped.sum())
-    if count == before:
+    if count == before or (count < before and not regrow):
         return units.dropped
     if count < before:
         drop = np.zeros(units.scores.shape, bool)
@@ -322,9 +326,9 @@ def _candidates(scores, alive, n, m):
     short = -inputs % m
     order = scores if alive is None else np.where(alive, scores, -1.0)
     padded = np.concatenate([order, np.full((short, outputs), -np.inf)])
-    groups = padded.reshape(-1, m, outputs)
+    groups = padded.reshape(len(padded) // m, m, outputs)
     rank = groups.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-    return (rank < m - n).reshape(-1, outputs)[:inputs]
+    return (rank < m - n).reshape(padded.shape)[:inputs]
 
 
 def _block_sum(matrix, block):

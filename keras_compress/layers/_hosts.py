@@ -59,9 +59,7 @@ class Conv2DHost(KernelHost, keras.layers.Conv2D):
     """`Conv2D` on its effective kernel."""
 
     def call(self, inputs, training=False):
-        outputs = self.convolution_op(
-            inputs, self.effective_kernel(training=training)
-        )
+        outputs = self.convolution_op(inputs, self.effective_kernel(training=training))
         if self.bias is not None:
             channels_last = self.data_format == "channels_last"
             shape = (1, 1, 1, -1) if channels_last else (1, -1, 1, 1)

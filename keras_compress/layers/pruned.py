@@ -46,21 +46,22 @@ class Pruned:
         mask = ops.convert_to_numpy(self.mask)
         return float(mask.size - np.count_nonzero(mask)) / mask.size
 
-    def prune(self, sparsity=None, *, threshold=None, quality=None):
+    def prune(self, sparsity=None, *, threshold=None, quality=None, regrow=True):
         """Masks weights, those masked before ahead of all others.
 
-        Exactly one argument is given.
+        Exactly one of `sparsity`, `threshold` and `quality` is given.
 
         Args:
             sparsity: Fraction of zeros, in `[0, 1]`: exactly
                 `round(sparsity * size)` weights, the smallest ones, are masked (with
                 a pattern of blocks or neurons, that share of these; with N:M at most
-                `1 - N/M`). Equal weights go in order of position. A sparsity below
-                the present one brings the largest masked weights back.
+                `1 - N/M`). Equal weights go in order of position.
             threshold: Number >= 0 in the unit of the weights: those whose absolute
                 value is smaller are masked.
             quality: Number >= 0: the threshold, in standard deviations of the weights
                 that are not masked yet.
+            regrow: Whether a `sparsity` below the present one brings the largest
+                masked weights back.
 
         Raises:
             ValueError: If the layer is not built, not exactly one argument is given,
@@ -81,7 +82,7 @@ class Pruned:
         scores = np.abs(kernel)
         if sparsity is not None:
             new = masks.mask_from_scores(
-                scores, sparsity, pattern=self.pattern, mask=mask
+                scores, sparsity, pattern=self.pattern, mask=mask, regrow=regrow
             )
         else:
             if quality is not None:
@@ -107,13 +108,14 @@ class Pruned:
             )
 
 
-def prune_together(layers, sparsity):
+def prune_together(layers, sparsity, *, regrow=True):
     """Prunes layers by one common threshold, so that each gives what it can spare.
 
     Args:
         layers: Pruned layers, built.
         sparsity: Fraction of all their weights to mask, in `[0, 1]`: exactly
             `round(sparsity * size)` weights where no layer has a pattern.
+        regrow: As in `PrunedDense.prune`.
 
     Raises:
         ValueError: If `sparsity` is out of range, or a layer's pattern cannot reach it.
@@ -124,6 +126,7 @@ def prune_together(layers, sparsity):
         sparsity,
         patterns=[layer.pattern for layer in layers],
         masks=list(present),
+        regrow=regrow,
     )
     for layer, mask in zip(layers, new, strict=True):
         layer.mask.assign(mask)

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_compress._validation import check_choice, check_int, invalid
-from keras_compress.functional.sparse import MAX_UINT16_INPUTS, compress, decompress
+from keras_compress.functional.sparse import compress, decompress, index_dtype
 from keras_compress.ops import sparse_conv2d, sparse_matmul
 
 
@@ -29,9 +29,8 @@ class SparseKernel(keras.layers.Layer):
     def add_kernel(self, inputs, outputs):
         """Adds the variables of a kernel of this many inputs and outputs."""
         self.kernel_shape = (inputs, outputs)
-        index_type = "uint16" if inputs <= MAX_UINT16_INPUTS else "int32"
         self.values = self._add("values", self.nonzeros, "float32")
-        self.indices = self._add("indices", self.nonzeros, index_type)
+        self.indices = self._add("indices", self.nonzeros, index_dtype(inputs))
         self.starts = self._add("starts", outputs + 1, "int32")
         self.bias = self._add("bias", outputs, "float32") if self.use_bias else None
 

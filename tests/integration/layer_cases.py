@@ -1,0 +1,72 @@
+"""The table of layers: a row buys a layer every check of `test_every_layer.py`."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+import keras_compress as kc
+from keras_compress.layers._config import SwapConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCase:
+    """A public training layer, and what the checks need to know of it."""
+
+    layer: type
+    parent: type
+    arguments: dict
+    """What both take and need."""
+    own_arguments: dict
+    """The technique's arguments, at other values than the defaults."""
+    input_shape: tuple
+    """Without the batch."""
+    compress: Callable
+    """Turns the technique on, for a built layer."""
+    config: SwapConfig
+    """What `swap` makes this layer with."""
+    parent_arguments: dict
+    """Arguments of the parent at other values than the defaults."""
+
+    def __str__(self):
+        return self.layer.__name__
+
+
+DENSE = {
+    "activation": "relu",
+    "use_bias": False,
+    "kernel_initializer": "he_normal",
+    "bias_initializer": "ones",
+    "kernel_regularizer": keras.regularizers.L2(0.1),
+    "bias_regularizer": keras.regularizers.L1(0.1),
+    "activity_regularizer": keras.regularizers.L2(0.2),
+    "kernel_constraint": keras.constraints.MaxNorm(1.0),
+    "bias_constraint": keras.constraints.NonNeg(),
+    "name": "named",
+    "trainable": False,
+    "dtype": "float64",
+}
+CONV2D = {**DENSE, "strides": 2, "padding": "same"}
+
+CASES = [
+    LayerCase(
+        layer=kc.layers.PrunedDense,
+        parent=keras.layers.Dense,
+        arguments={"units": 6},
+        own_arguments={"pattern": (2, 3)},
+        input_shape=(8,),
+        compress=lambda layer: layer.prune(sparsity=0.5),
+        config=kc.Prune(),
+        parent_arguments=DENSE,
+    ),
+    LayerCase(
+        layer=kc.layers.PrunedConv2D,
+        parent=keras.layers.Conv2D,
+        arguments={"filters": 4, "kernel_size": 3},
+        own_arguments={"pattern": "neuron"},
+        input_shape=(7, 6, 2),
+        compress=lambda layer: layer.prune(sparsity=0.5),
+        config=kc.Prune(),
+        parent_arguments=CONV2D,
+    ),
+]

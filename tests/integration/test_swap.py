@@ -1,0 +1,301 @@
+"""`swap`, on models of every shape."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_compress as kc
+from keras_compress._rebuild import all_layers
+from keras_compress.layers.pruned import is_pruned
+from tests.integration.model_cases import (
+    MODELS,
+    SUPPORTED,
+    in_time,
+    nested,
+    samples,
+    scramble,
+    sequential,
+    several_inputs_and_outputs,
+    shared,
+)
+
+
+def pruned_names(model):
+    return sorted(layer.name for layer in all_layers(model) if is_pruned(layer))
+
+
+def assert_same(one, other):
+    keras.tree.assert_same_structure(one, other)
+    for left, right in zip(
+        keras.tree.flatten(one), keras.tree.flatten(other), strict=True
+    ):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_every_layer_is_swapped_and_the_outputs_are_identical(make):
+    model = make()
+    scramble(model)
+    swapped = kc.swap(model, kc.Prune())
+    assert len(pruned_names(swapped)) == SUPPORTED[model.name]
+    inputs = samples(model)
+    assert_same(model(inputs), swapped(inputs))
+    names = [layer.name for layer in all_layers(model)]
+    assert [layer.name for layer in all_layers(swapped)] == names, "also of inputs"
+    assert type(swapped) is type(model)
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_the_source_is_left_as_it_is_while_the_copy_trains(make):
+    model = make()
+    scramble(model)
+    inputs = samples(model, 32)
+    layers = all_layers(model)
+    before = [variable.numpy() for variable in model.variables]
+    swapped = kc.swap(model, kc.Prune())
+    swapped.compile("adam", "mse")
+    targets = keras.tree.map_structure(np.ones_like, model.predict(inputs, verbose=0))
+    swapped.fit(inputs, targets, verbose=0)
+    for layer in all_layers(swapped):
+        if is_pruned(layer):
+            layer.prune(sparsity=0.5)
+    assert [id(x) for x in all_layers(model)] == [id(x) for x in layers]
+    for old, variable in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(old, variable.numpy())
+    assert not pruned_names(model)
+
+
+def test_shared_layers_stay_shared():
+    swapped = kc.swap(shared(), kc.Prune())
+    assert len(swapped.weights) == 3, "one kernel, one bias, one mask"
+    swapped = kc.swap(nested(), kc.Prune())
+    assert sum(layer.name == "middle" for layer in swapped.layers) == 1
+
+
+def test_a_copy_saves_and_loads(tmp_path):
+    model = nested()
+    scramble(model)
+    swapped = kc.swap(model, kc.Prune())
+    swapped.save(tmp_path / "model.keras")
+    inputs = samples(model)
+    assert_same(keras.models.load_model(tmp_path / "model.keras")(inputs), model(inputs))
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (None, ["fc1", "fc2", "fc3"]),
+        ("fc1", ["fc1"]),
+        ("fc[23]", ["fc2", "fc3"]),
+        ("middle/*", ["fc1", "fc2"]),
+        ("middle/innermost/fc1", ["fc1"]),
+        (["fc1", "fc3"], ["fc1", "fc3"]),
+        (lambda layer: layer.name != "fc2", ["fc1", "fc3"]),
+    ],
+)
+def test_where_chooses(where, expected):
+    assert pruned_names(kc.swap(nested(), kc.Prune(), where=where)) == expected
+
+
+def test_a_mapping_gives_each_its_own_and_the_first_match_wins():
+    mapping = {"fc1": kc.Prune(pattern="2:4"), "fc*": kc.Prune(pattern="neuron")}
+    swapped = kc.swap(sequential(), mapping)
+    assert swapped.get_layer("fc1").pattern == "2:4"
+    assert swapped.get_layer("fc2").pattern == "neuron"
+
+
+def test_inside_a_wrapper_too():
+    assert pruned_names(kc.swap(in_time(), kc.Prune(), where="each/*")) == ["fc1"]
+
+
+def custom_loss(expected, outputs):
+    return keras.ops.mean((expected - outputs) ** 2, axis=-1)
+
+
+def test_compile_settings_are_carried_but_not_shared():
+    model = several_inputs_and_outputs()
+    metric = keras.metrics.MeanAbsoluteError()
+    model.compile(
+        keras.optimizers.SGD(0.3, momentum=0.5),
+        loss={"left": custom_loss, "right": lambda t, y: keras.ops.mean((t - y) ** 2)},
+        metrics={"left": [metric]},
+        steps_per_execution=2,
+    )
+    swapped = kc.swap(model, kc.Prune())
+    assert swapped.compiled
+    assert swapped.optimizer is not model.optimizer
+    assert swapped.optimizer.get_config() == model.optimizer.get_config()
+    assert swapped.steps_per_execution == 2
+    inputs = samples(model, 4)
+    targets = model.predict(inputs, verbose=0)
+    result = swapped.evaluate(inputs, targets, return_dict=True, verbose=0)
+    assert result["loss"] == 0.0
+    assert "left_mean_absolute_error" in result
+    assert float(metric.count) == 0.0
+
+
+def test_a_model_that_is_not_compiled_stays_so():
+    assert not kc.swap(sequential(), kc.Prune()).compiled
+
+
+def test_trainable_flags_are_carried():
+    model = nested()
+    model.get_layer("middle").trainable = False
+    swapped = kc.swap(model, kc.Prune())
+    assert not swapped.get_layer("middle").trainable
+    names = [variable.path for variable in swapped.trainable_variables]
+    assert [name.split("/")[-2] for name in names] == ["fc3", "fc3"]
+
+
+def test_layers_of_other_kinds_keep_their_state():
+    normalization = keras.layers.Normalization(name="scale")
+    normalization.adapt(np.random.default_rng(0).random((64, 6)) * 5.0)
+    model = keras.Sequential([keras.Input((6,)), normalization, keras.layers.Dense(2)])
+    inputs = samples(model)
+    assert_same(model(inputs), kc.swap(model, kc.Prune())(inputs))
+
+
+class Scale(keras.layers.Layer):
+    """A custom layer that nobody registered."""
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def build(self, input_shape):
+        self.weight = self.add_weight(name="weight", shape=(), initializer="ones")
+
+    def call(self, inputs):
+        return inputs * self.weight * self.factor
+
+
+def test_an_unregistered_custom_layer_is_copied():
+    model = keras.Sequential([keras.Input((6,)), Scale(3.0), keras.layers.Dense(2)])
+    scramble(model)
+    inputs = samples(model)
+    assert_same(model(inputs), kc.swap(model, kc.Prune())(inputs))
+
+
+class Hidden(keras.layers.Layer):
+    """A custom layer with a Dense that a swap cannot see."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = keras.layers.Dense(6, name="inner")
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+def test_what_cannot_be_reached_is_warned_about():
+    model = keras.Sequential([keras.Input((6,)), Hidden(), keras.layers.Dense(2)])
+    scramble(model)
+    with pytest.warns(UserWarning, match="inside custom layers .*: inner"):
+        swapped = kc.swap(model, kc.Prune())
+    inputs = samples(model)
+    assert_same(model(inputs), swapped(inputs))
+
+
+class Subclassed(keras.Model):
+    """A model without a graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+class OwnStep(keras.Model):
+    """A Functional model whose class cannot be rebuilt from inputs and outputs."""
+
+    def __init__(self, units):
+        inputs = keras.Input((6,))
+        super().__init__(inputs, keras.layers.Dense(units)(inputs))
+
+
+class NoConfig(keras.layers.Layer):
+    """A layer that cannot be copied."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, inputs):
+        return self.function(inputs)
+
+    def get_config(self):
+        return super().get_config()
+
+
+def test_models_that_cannot_be_rebuilt():
+    subclassed = Subclassed()
+    subclassed(np.ones((1, 6)))
+    with pytest.raises(ValueError, match="`model` must be a Sequential or Functional"):
+        kc.swap(subclassed, kc.Prune())
+    with pytest.raises(ValueError, match="OwnStep, which cannot be rebuilt"):
+        kc.swap(OwnStep(3), kc.Prune())
+    with pytest.raises(ValueError, match="`model` must be built"):
+        kc.swap(keras.Sequential([keras.layers.Dense(2)]), kc.Prune())
+    with pytest.raises(ValueError, match=r"`model` must be a keras\.Model"):
+        kc.swap(keras.layers.Dense(2), kc.Prune())
+    layer = NoConfig(lambda x: x)
+    model = keras.Sequential([keras.Input((6,)), layer, keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match=f"'{layer.name}' .* cannot be copied"):
+        kc.swap(model, kc.Prune())
+
+
+@pytest.mark.parametrize(
+    ("config", "where"),
+    [
+        (kc.Prune(), "nothing*"),
+        (kc.Prune(), "drop"),
+        (kc.Prune(), lambda layer: False),
+        ({"fc1": kc.Prune(), "nothing": kc.Prune()}, None),
+    ],
+)
+def test_nothing_matched(config, where):
+    with pytest.raises(ValueError, match=r"No layer of 'sequential' .*") as error:
+        kc.swap(sequential(), config, where=where)
+    assert "fc1 (Dense)\n" in str(error.value)
+    assert "drop (Dropout) - not supported" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"config": "prune"}, r"`config` must be a config such as .*='prune'"),
+        ({"config": kc.Prune}, "`config` must be a config"),
+        ({"config": {}}, "`config` must be a mapping with at least one"),
+        ({"config": {1: kc.Prune()}}, "`config` must be a mapping from globs"),
+        ({"config": {"fc*": kc.Prune()}, "where": "fc1"}, "`where` must be None when"),
+        ({"config": kc.Prune(), "where": 3}, "`where` must be a glob"),
+        ({"config": kc.Prune(), "data": [1.0]}, "`data` must be None"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kc.swap(sequential(), **arguments)
+    with pytest.raises(ValueError, match="`pattern` must be"):
+        kc.Prune(pattern="4:2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["VGG16", "ResNet50", "MobileNetV2"])
+def test_applications_swap_all_their_layers(name):
+    model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3))
+    scramble_slightly(model)
+    swapped = kc.swap(model, kc.Prune())
+    kinds = (keras.layers.Dense, keras.layers.Conv2D)
+    wanted = [layer.name for layer in model.layers if type(layer) in kinds]
+    assert pruned_names(swapped) == sorted(wanted)
+    inputs = samples(model, 2)
+    assert_same(model(inputs), swapped(inputs))
+
+
+def scramble_slightly(model):
+    random = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        noise = 0.01 * random.standard_normal(variable.shape)
+        variable.assign(variable.numpy() + noise)
