@@ -37,9 +37,17 @@ def compress(matrix):
     starts = np.concatenate([[0], np.cumsum(np.count_nonzero(kept, axis=1))])
     if starts[-1] >= 2**31:
         raise invalid("matrix", "of less than 2**31 nonzero weights", int(starts[-1]))
-    dtype = np.uint16 if len(matrix) <= 2**16 else np.int32
-    indices = np.nonzero(kept)[1].astype(dtype)
+    indices = np.nonzero(kept)[1].astype(index_dtype(len(matrix)))
     return columns[kept], indices, starts.astype(np.int32)
+
+
+def index_dtype(inputs):
+    """The dtype of `indices` for this many inputs: `"uint16"` while it reaches.
+
+    >>> index_dtype(784), index_dtype(100_000)
+    ('uint16', 'int32')
+    """
+    return "uint16" if inputs <= 2**16 else "int32"
 
 
 def decompress(values, indices, starts, inputs):
