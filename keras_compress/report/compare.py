@@ -27,11 +27,12 @@ def report(
 
     Conventions: *weights* are the elements of kernels and embeddings, as in Han's
     tables; a weight that is masked or exactly zero is not kept; biases and
-    normalisations are parameters only. *Parameters* are elements of floating-point
-    variables. Multiply-adds are for one example; a batch normalisation counts one an
-    element, a layer normalisation two, biases, activations and pooling none. Energy is
-    that of the multiply-adds the layers really do (a mask saves none, a sparse layer
-    does) and of reading every variable once from DRAM, by Horowitz's table.
+    normalisations are parameters only. *Parameters* are elements of floating-point and
+    int8 variables: masks and indices are none. Multiply-adds are for one example; a
+    batch normalisation counts one an element, a layer normalisation two, biases,
+    activations and pooling none. Energy is that of the multiply-adds the layers really
+    do (a mask saves none, a sparse layer does) and of reading every variable once from
+    DRAM, by Horowitz's table.
 
     Args:
         *models: Built Keras models; the first is what the others are compared with.

@@ -99,7 +99,7 @@ def _layer_cost(trace, zeros, batch, model_name, notes):
         multiply_adds=_total(work, "multiply_adds", batch),
         effective_multiply_adds=_total(work, "effective_multiply_adds", batch),
         executed_multiply_adds=_total(work, "executed_multiply_adds", batch),
-        energy_pj=_energy(work, batch, layer.name, model_name, notes),
+        energy_pj=_energy(work, batch, model_name, notes),
     )
 
 
@@ -107,13 +107,13 @@ def _total(work, attribute, batch):
     return sum(getattr(p, attribute) * repeats for p, repeats in work) // batch
 
 
-def _energy(work, batch, layer_name, model_name, notes):
+def _energy(work, batch, model_name, notes):
     unknown = {p.arithmetic for p, _ in work if p.executed_multiply_adds}
     unknown -= set(cost.MULTIPLY_ADD_PJ)
     if unknown:
         notes.append(
             f"{model_name}: the energy of {', '.join(sorted(unknown))} arithmetic is "
-            f"not in Horowitz's table (layer {layer_name!r})."
+            "not in Horowitz's table."
         )
         return None
     return (

@@ -87,7 +87,10 @@ def _product(layer, kernel, uses=None, multiply_adds=None):
     kernel = np.asarray(ops.convert_to_numpy(kernel))
     work = kernel.size * uses if multiply_adds is None else multiply_adds
     kept = int(np.count_nonzero(kernel))
-    return cost.Product(kernel.size, kept, int(work), layer.compute_dtype)
+    # A layer that Keras quantized multiplies integers, whatever it returns.
+    integers = kernel.dtype == np.int8
+    arithmetic = "int8" if integers else layer.compute_dtype
+    return cost.Product(kernel.size, kept, int(work), arithmetic)
 
 
 def _kernel(layer):
@@ -210,7 +213,9 @@ def byte_count(variables):
 def parameter_count(variables):
     """Elements of Keras variables; masks, indices and seeds are no parameters."""
     unique = {id(v): v for v in variables}.values()
-    return sum(math.prod(v.shape) for v in unique if "float" in v.dtype)
+    return sum(
+        math.prod(v.shape) for v in unique if "float" in v.dtype or v.dtype == "int8"
+    )
 
 
 def _itemsize(dtype):

@@ -90,7 +90,7 @@ def _draw_costs(axes, report, rows):
                 text += tables.factor(values[0], values[index])
             _label(axes, y, width, text)
     axes.set_title("Cost, the first model = 1", loc="left", fontweight="bold")
-    _finish(axes, [row[0] for row in rows], _largest(rows) * 1.28)
+    _finish(axes, [row[0] for row in rows], _largest(rows) * 1.32)
 
 
 def _draw_layer_bars(axes, report, names):
@@ -136,6 +136,7 @@ def _label(axes, y, width, text):
         va="center",
         fontsize=8,
         color="#3c4043",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
     )
 
 

@@ -48,23 +48,30 @@ class Recorder:
         self._loops = []
         self._muted = False
         self._weights_seen = False
+        # Whether functions must run uncompiled; not known before the first run.
+        self._eager = None
+        self._compiled = False
         # Tensors that no weight has touched, kept alive so that ids stay theirs.
         self._raw = {}
 
     def run(self, inputs):
         """Calls the model on `inputs` and returns its outputs; changes nothing."""
         inputs = keras.tree.map_structure(tf.convert_to_tensor, inputs)
-        outputs = self._run(inputs)
-        if self._missed_layers():
-            # Their callers are compiled: Python saw them while tracing, if ever.
-            compiled = tf.config.functions_run_eagerly()
-            tf.config.run_functions_eagerly(True)
-            try:
-                self.traces.clear()
-                outputs = self._run(inputs)
-            finally:
-                tf.config.run_functions_eagerly(compiled)
-        return outputs
+        if self._eager is None:
+            outputs = self._run(inputs)
+            self._eager = self._compiled or self._missed_layers()
+            if not self._eager:
+                return outputs
+            self.traces.clear()
+        elif not self._eager:
+            return self._run(inputs)
+        # Some layers run in compiled code: Python sees them while tracing, if ever.
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            return self._run(inputs)
+        finally:
+            tf.config.run_functions_eagerly(before)
 
     def _run(self, inputs):
         self._weights_seen = False
@@ -110,6 +117,8 @@ class Recorder:
         else:
             result = call(*args, **kwargs)
         outputs = tensors_of(result)
+        if not self._loops and any(map(tf.is_symbolic_tensor, outputs)):
+            self._compiled = True
         if layer.weights:
             self._weights_seen = True
         elif first:

@@ -55,8 +55,12 @@ def total_rows(report):
         work = [m.remaining_work for m in models]
         work = [DASH if share is None else f"{_share(share)} %" for share in work]
         rows.append(["products without a zero", *work])
+    rows.append(
+        row("energy, estimated (45 nm)", [m.energy_pj for m in models], energy, True)
+    )
+    if not report.batches:
+        return rows
     rows += [
-        row("energy, estimated (45 nm)", [m.energy_pj for m in models], energy, True),
         row(".keras file", [m.keras_bytes for m in models], byte_size, True),
         row("SavedModel", [m.saved_model_bytes for m in models], byte_size, True),
     ]

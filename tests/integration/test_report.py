@@ -235,11 +235,11 @@ def test_embeddings_weigh_but_do_not_multiply():
 class Block(keras.Model):
     """A subclassed model that calls its layers in its own way."""
 
-    def __init__(self, compiled=False):
+    def __init__(self, compiled=False, spare=True):
         super().__init__(name="block")
         self.first = layers.Dense(4, name="first")
         self.rest = [layers.Dense(3, name="second")]
-        self.spare = layers.Dense(2, name="spare")
+        self.spare = layers.Dense(2, name="spare") if spare else None
         self.compiled_call = tf_function(self._rest) if compiled else self._rest
 
     def _rest(self, x):
@@ -250,7 +250,8 @@ class Block(keras.Model):
     def build(self, input_shape):
         self.first.build(input_shape)
         self.rest[0].build((*input_shape[:-1], 4))
-        self.spare.build(input_shape)
+        if self.spare is not None:
+            self.spare.build(input_shape)
 
     def call(self, inputs):
         return self.compiled_call(self.first(inputs))
@@ -267,7 +268,8 @@ def test_subclassed_models(compiled):
     import tensorflow as tf
 
     model = Block(compiled)
-    model(np.zeros((2, 5), "float32"))
+    # One example: the same trace serves the report, which would see nothing of it.
+    model(np.zeros((1, 5), "float32"))
     result = report(model)
     by_name = {layer.name: layer for layer in result.models[0].layers}
     assert by_name["first"].multiply_adds == 20
@@ -276,6 +278,19 @@ def test_subclassed_models(compiled):
     assert result.models[0].parameters == 24 + 15 + 12
     assert any("'spare'" in note for note in result.notes)
     assert not tf.config.functions_run_eagerly()
+
+
+@pytest.mark.parametrize("spare", [False, True])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_activations_of_subclassed_models(compiled, spare):
+    model = Block(compiled, spare)
+    data = np.ones((300, 5), "float32")
+    model(data[:1])
+    model.first.bias.assign([1.0, 0, 0, 0])
+    model.first.kernel.assign(np.zeros((5, 4)))
+    _, by_name = only(model, activations=data)
+    assert by_name["second"].input_sparsity == pytest.approx(0.75)
+    assert by_name["second"].input_elements == 300 * 4, "every batch counts once"
 
 
 class Mixer(layers.Layer):
