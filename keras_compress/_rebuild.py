@@ -6,6 +6,7 @@ as `TimeDistributed`. The source is left as it is.
 """
 
 import functools
+import inspect
 
 import keras
 
@@ -101,6 +102,7 @@ class _Rebuild:
         self.replace = replace
         self.clones = {}
         self.dropped = set()
+        self.replaced = set()
         self.fills = []
 
     def run(self, model):
@@ -129,6 +131,7 @@ class _Rebuild:
             self.dropped.add(id(new))
             return new
         new, fill = replaced
+        self.replaced.add(id(new))
         self.fills.append(fill)
         return new
 
@@ -190,6 +193,10 @@ class _Rebuild:
     def call(self, layer, *args, **kwargs):
         if id(layer) in self.dropped:
             return args[0] if args else next(iter(kwargs.values()))
+        if id(layer) in self.replaced:
+            # Of the old layer's arguments, such as `training`, what the new one takes.
+            takes = inspect.signature(layer.call).parameters
+            kwargs = {name: kwargs[name] for name in kwargs if name in takes}
         return layer(*args, **kwargs)
 
 

@@ -148,8 +148,8 @@ def test_a_model_that_trained_packs_and_exports_to_the_same(case, tmp_path):
     expected = model.predict(inputs, verbose=0)
     for name, portable in (("native", False), ("portable", True)):
         path = kc.export(kc.pack(model), tmp_path / name, portable=portable)
-        served = tf.saved_model.load(path).signatures["serving_default"]
-        (outputs,) = served(tf.constant(inputs)).values()
+        loaded = tf.saved_model.load(path)
+        outputs = loaded.serve(tf.constant(inputs))
         np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
 
 

@@ -1,0 +1,180 @@
+"""`export`: what is written, what serves it, and what is left when it fails."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_compress as kc
+from tests.integration.model_cases import MODELS, samples, scramble
+from tests.integration.test_pack import assert_close, swapped
+
+
+def size(path):
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def weight_bytes(model):
+    return sum(np.asarray(weight).nbytes for weight in model.weights)
+
+
+def serve(path, inputs):
+    """Calls the signature, whose arguments have the names of the inputs."""
+    loaded = tf.saved_model.load(path)
+    function = loaded.signatures["serving_default"]
+    if not isinstance(inputs, dict):
+        (name,) = function.structured_input_signature[1]
+        inputs = {name: inputs}
+    return function(**{name: tf.constant(value) for name, value in inputs.items()})
+
+
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("make", MODELS)
+def test_the_signature_gives_the_models_outputs(make, portable, tmp_path):
+    packed = kc.pack(swapped(make, 0.9))
+    inputs = samples(packed)
+    path = kc.export(packed, tmp_path / "served", portable=portable)
+    outputs = keras.tree.flatten(serve(path, inputs))
+    expected = keras.tree.flatten(packed.predict(inputs, verbose=0))
+    assert_close(outputs, expected)
+
+
+def test_the_batch_is_free(tmp_path):
+    packed = kc.pack(swapped(MODELS[0], 0.9))
+    path = kc.export(packed, tmp_path / "served")
+    loaded = tf.saved_model.load(path)
+    for count in (1, 7):
+        inputs = samples(packed, count)
+        np.testing.assert_array_equal(loaded.serve(inputs), packed(inputs))
+
+
+def test_no_larger_than_the_weights_and_a_little(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((784,)), keras.layers.Dense(1000), keras.layers.Dense(300)]
+    )
+    model.compile("adam", "mse")
+    model.fit(np.zeros((8, 784)), np.zeros((8, 300)), verbose=0)
+    model = kc.swap(model, kc.Prune())
+    for layer in model.layers:
+        layer.prune(sparsity=0.9)
+    packed = kc.pack(model)
+    for portable in (False, True):
+        path = kc.export(packed, tmp_path / str(portable), portable=portable)
+        assert size(path) <= 1.15 * weight_bytes(packed) + 60_000
+    packed.save(tmp_path / "packed.keras")
+    assert (tmp_path / "packed.keras").stat().st_size <= (
+        1.15 * weight_bytes(packed) + 60_000
+    )
+
+
+def run(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+LOAD = """
+import sys
+import numpy as np, tensorflow as tf
+serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+(outputs,) = serve(tf.constant(np.load(sys.argv[2]))).values()
+np.save(sys.argv[3], outputs)
+print("keras_compress" in sys.modules)
+"""
+
+
+def test_a_fresh_process_serves_the_same(tmp_path):
+    packed = kc.pack(swapped(MODELS[0], 0.99))
+    inputs = samples(packed)
+    np.save(tmp_path / "inputs.npy", inputs)
+    kc.export(packed, tmp_path / "native")
+    kc.export(packed, tmp_path / "portable", portable=True)
+    files = tmp_path / "inputs.npy", tmp_path / "outputs.npy"
+
+    result = run("import keras_compress" + LOAD, tmp_path / "native", *files)
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(np.load(files[1]), packed(inputs))
+
+    result = run(LOAD, tmp_path / "portable", *files)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "False"
+    np.testing.assert_allclose(np.load(files[1]), packed(inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_portable_means_standard_operations_only(tmp_path):
+    packed = kc.pack(swapped(MODELS[0], 0.99))
+    loaded = tf.saved_model.load(kc.export(packed, tmp_path / "p", portable=True))
+    graph = loaded.signatures["serving_default"].graph.as_graph_def()
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    assert nodes
+    assert not [node.op for node in nodes if node.op.startswith("Kc")]
+
+
+def test_the_model_still_uses_the_native_op_after_a_portable_export(tmp_path):
+    if "available" not in kc.native_status():
+        pytest.skip("needs the native ops")
+    packed = kc.pack(swapped(MODELS[0], 0.99))
+    kc.export(packed, tmp_path / "portable", portable=True)
+    loaded = tf.saved_model.load(kc.export(packed, tmp_path / "native"))
+    graph = loaded.signatures["serving_default"].graph.as_graph_def()
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    assert "KcSparseMatmul" in {node.op for node in nodes}
+
+
+def test_a_plain_keras_model_exports_too(tmp_path):
+    model = MODELS[0]()
+    scramble(model)
+    inputs = samples(model)
+    path = kc.export(model, tmp_path / "plain")
+    loaded = tf.saved_model.load(path)
+    assert_close(loaded.serve(inputs), model(inputs))
+
+
+def test_what_exists_is_not_overwritten(tmp_path):
+    packed = kc.pack(swapped(MODELS[0], 0.9))
+    (tmp_path / "here").write_text("precious")
+    with pytest.raises(ValueError, match="`path` must be a path where nothing is yet"):
+        kc.export(packed, tmp_path / "here")
+    assert (tmp_path / "here").read_text() == "precious"
+    with pytest.raises(ValueError, match="`path` must be in a directory that exists"):
+        kc.export(packed, tmp_path / "no" / "where")
+    with pytest.raises(ValueError, match="`path` must be in a directory that exists"):
+        kc.export(packed, tmp_path / "here" / "below")
+
+
+def test_a_place_that_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    packed = kc.pack(swapped(MODELS[0], 0.9))
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(ValueError, match=r"`path` must be writable \(Permission den"):
+        kc.export(packed, tmp_path / "served")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch, error):
+    def interrupt(module, path, **_):
+        (tmp_path / path / "half").write_text("x")
+        raise error
+
+    packed = kc.pack(swapped(MODELS[0], 0.9))
+    monkeypatch.setattr(tf.saved_model, "save", interrupt)
+    with pytest.raises(error):
+        kc.export(packed, tmp_path / "served")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("model", ["model.keras", keras.layers.Dense(2), None])
+def test_what_is_no_model(model, tmp_path):
+    with pytest.raises(ValueError, match=r"`model` must be a keras\.Model"):
+        kc.export(model, tmp_path / "served")
+    with pytest.raises(ValueError, match="`model` must be built, with known inputs"):
+        kc.export(keras.Sequential([keras.layers.Dense(2)]), tmp_path / "served")
