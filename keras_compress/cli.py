@@ -1,0 +1,373 @@
+"""The command line: `keras-compress demo | report | swap | pack | export`."""
+
+import contextlib
+import fnmatch
+import json
+import os
+import sys
+import uuid
+from pathlib import Path
+
+import click
+import keras
+import tensorflow as tf
+
+import keras_compress as kc
+from keras_compress._rebuild import walk
+from keras_compress.layers.pruned import is_pruned, total_sparsity
+from keras_compress.recipes import demo as demo_recipe
+
+IN_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUT_FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class BadArgument(click.ClickException):
+    """An argument that cannot be used; the command ends with exit code 2."""
+
+    exit_code = 2
+
+
+class _Examples:
+    """Help that ends with examples, line by line."""
+
+    def __init__(self, *args, examples, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_epilog(self, ctx, formatter):
+        """Writes the examples."""
+        with formatter.section("Examples"):
+            for example in self.examples:
+                formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+class Command(_Examples, click.Command):
+    """A command with examples."""
+
+
+class Commands(_Examples, click.Group):
+    """A group that says in one line what is wrong with an argument."""
+
+    command_class = Command
+
+    def invoke(self, ctx):
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise BadArgument(_one_line(error.format_message())) from error
+
+
+class Pattern(click.ParamType):
+    """What `Prune(pattern=...)` takes, as one word: `2:4`, `1x16`, `neuron`."""
+
+    name = "pattern"
+
+    def convert(self, value, param, ctx):
+        """The pattern as `Prune` takes it."""
+        parts = value.split("x")
+        if len(parts) == 2 and all(part.isdecimal() for part in parts):
+            value = tuple(int(part) for part in parts)
+        try:
+            kc.Prune(pattern=value)
+        except ValueError as error:
+            self.fail(_one_line(error), param, ctx)
+        return value
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"max_content_width": 88},
+    examples=[
+        "keras-compress demo",
+        "keras-compress swap model.keras small.keras --sparsity 0.9",
+        "keras-compress pack small.keras packed.keras",
+        "keras-compress export packed.keras served",
+        "keras-compress report model.keras packed.keras --measure",
+    ],
+)
+@click.version_option(kc.__version__, prog_name="keras-compress")
+def main():
+    """Make trained Keras models small and fast.
+
+    Models are .keras files. Progress goes to stderr, results to stdout. A bad argument
+    ends with exit code 2, a failure with 1.
+    """
+
+
+def json_option(command):
+    """The option that every command has."""
+    text = "Print a JSON object to stdout, and nothing else."
+    return click.option("--json", "as_json", is_flag=True, help=text)(command)
+
+
+def force_option(command):
+    """The option of the commands that write a file."""
+    text = "Replace the file if it exists."
+    return click.option("--force", is_flag=True, help=text)(command)
+
+
+@main.command(
+    examples=[
+        "keras-compress demo",
+        "keras-compress demo --output lenet --epochs 5 5",
+        "keras-compress demo --smoke --json",
+    ],
+)
+@click.option(
+    *("--output", "folder"),
+    type=FOLDER,
+    default="demo",
+    show_default=True,
+    help="Directory for the files; those of an earlier run are replaced.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    nargs=2,
+    default=demo_recipe.EPOCHS,
+    show_default=True,
+    help="Epochs of the dense training, and of the pruning.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Random seed.")
+@click.option("--smoke", is_flag=True, help="Seconds only, on scikit-learn's digits.")
+@json_option
+def demo(folder, epochs, seed, smoke, as_json):
+    """Train, prune, pack, export and serve LeNet-300-100 on MNIST.
+
+    tensorflow-datasets reads MNIST from TFDS_DATA_DIR or downloads it; where it can do
+    neither, the digits that scikit-learn ships are used.
+    """
+    results = sys.stderr if as_json else sys.stdout
+
+    def say(line):
+        # Which data it is belongs to the result; the rest is progress.
+        is_result = line.startswith("Data:")
+        click.echo(line, file=results if is_result else sys.stderr)
+
+    with _at_work():
+        done = demo_recipe.run(folder, epochs=epochs, seed=seed, smoke=smoke, say=say)
+    if as_json:
+        _print_json(done.to_dict())
+    else:
+        click.echo(f"\n{done.report}\n\n{done.summary()}")
+
+
+@main.command(
+    examples=[
+        "keras-compress report model.keras",
+        "keras-compress report model.keras packed.keras --measure --plot report.png",
+        "keras-compress report model.keras packed.keras --json",
+    ],
+)
+@click.argument("files", nargs=-1, required=True, type=IN_FILE)
+@click.option("--measure", is_flag=True, help="Measure bytes on disk and latency.")
+@click.option("--markdown", is_flag=True, help="Print the tables in Markdown.")
+@click.option("--plot", type=OUT_FILE, help="Draw it, too: a .png or .svg file.")
+@json_option
+def report(files, measure, markdown, plot, as_json):
+    """Compare what models cost: weights, bytes, multiply-adds, energy, latency.
+
+    The first of FILES is what the others are compared with.
+    """
+    if markdown and as_json:
+        raise BadArgument("--markdown and --json exclude each other.")
+    stems = [file.stem for file in files]
+    names = stems if len(set(stems)) == len(stems) else [str(file) for file in files]
+    if len(set(names)) < len(names):
+        raise BadArgument("FILES must differ from each other.")
+    if plot is not None:
+        _check_folder("--plot", plot)
+    with _at_work():
+        models = [_load(file, compile=False) for file in files]
+        result = kc.report(*models, names=names, measure=measure)
+        if plot is not None:
+            result.plot(plot)
+    if as_json:
+        _print_json(result.to_dict())
+    else:
+        click.echo(result.to_markdown() if markdown else result)
+
+
+@main.command(
+    examples=[
+        "keras-compress swap model.keras small.keras",
+        "keras-compress swap model.keras small.keras --where 'fc*' --sparsity 0.9",
+        "keras-compress swap model.keras small.keras --pattern 2:4 --sparsity 0.5",
+    ],
+)
+@click.argument("source", metavar="IN.keras", type=IN_FILE)
+@click.argument("target", metavar="OUT.keras", type=OUT_FILE)
+@click.option(
+    *("--where", "where"),
+    multiple=True,
+    metavar="GLOB",
+    help="Layers to swap, by name or path; can be given again. Default: all.",
+)
+@click.option(
+    "--pattern",
+    type=Pattern(),
+    help="Weights pruned together: 2:4, blocks such as 1x16, or neuron.",
+)
+@click.option("--sparsity", type=click.FloatRange(0, 1), help="Prune to this fraction.")
+@click.option(
+    "--threshold", type=click.FloatRange(0), help="Prune weights smaller than this."
+)
+@click.option(
+    "--quality",
+    type=click.FloatRange(0),
+    help="Prune weights smaller than so many standard deviations of their layer.",
+)
+@force_option
+@json_option
+def swap(source, target, where, pattern, force, as_json, **amounts):
+    """Swap Dense and Conv2D layers for pruned ones; prune them once if told how far.
+
+    Without --sparsity, --threshold or --quality nothing is pruned yet: train OUT.keras
+    on with keras_compress.callbacks.IterativePruning.
+    """
+    amounts = {name: value for name, value in amounts.items() if value is not None}
+    if len(amounts) > 1:
+        raise BadArgument("Give one of --sparsity, --threshold and --quality.")
+    _check_target(target, force)
+    where = list(where) or ["*"]
+    with _at_work():
+        model = _load(source)
+        try:
+            new = kc.swap(model, kc.Prune(pattern=pattern), where=where)
+        except ValueError as error:
+            raise BadArgument(_one_line(error)) from error
+        layers = {
+            path: layer
+            for path, layer in walk(new)
+            if is_pruned(layer) and _matches(path, layer, where)
+        }
+        if amounts:
+            for layer in layers.values():
+                layer.prune(**amounts)
+        _save(new, target)
+    total = total_sparsity(list(layers.values()))
+    if as_json:
+        sparsities = {path: layer.sparsity for path, layer in layers.items()}
+        _print_json({"path": str(target), "sparsity": total, "layers": sparsities})
+    else:
+        click.echo(f"{target}: {len(layers)} layers swapped, {total:.1%} pruned")
+
+
+@main.command(
+    examples=[
+        "keras-compress pack small.keras packed.keras",
+        "keras-compress pack small.keras packed.keras --batch 1",
+    ],
+)
+@click.argument("source", metavar="IN.keras", type=IN_FILE)
+@click.argument("target", metavar="OUT.keras", type=OUT_FILE)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="The batch size that the model will mostly see.",
+)
+@force_option
+@json_option
+def pack(source, target, batch, force, as_json):
+    """Turn a compressed model into its inference form, smaller and faster."""
+    _check_target(target, force)
+    with _at_work():
+        packed = kc.pack(_load(source), batch=batch)
+        _save(packed, target)
+    layers = {path: type(layer).__name__ for path, layer in walk(packed)}
+    size = target.stat().st_size
+    if as_json:
+        _print_json({"path": str(target), "bytes": size, "layers": layers})
+    else:
+        click.echo(f"{target}: {size:,} bytes, {', '.join(layers.values())}")
+
+
+@main.command(
+    examples=[
+        "keras-compress export packed.keras served",
+        "keras-compress export packed.keras served --portable",
+    ],
+)
+@click.argument("source", metavar="IN.keras", type=IN_FILE)
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="Standard TensorFlow operations only: loads without keras_compress.",
+)
+@json_option
+def export(source, target, portable, as_json):
+    """Write a model as a SavedModel directory, for serving."""
+    _check_folder("DIR", target)
+    if os.path.lexists(target):
+        raise BadArgument(f"{target} exists already.")
+    with _at_work():
+        kc.export(_load(source, compile=False), target, portable=portable)
+    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    if as_json:
+        _print_json({"path": str(target), "bytes": size, "portable": portable})
+    else:
+        click.echo(f"{target}: {size:,} bytes")
+
+
+@contextlib.contextmanager
+def _at_work():
+    """Keeps stdout for results, and turns what can go wrong into one line."""
+    failures = (ValueError, OSError, ImportError, RuntimeError, tf.errors.OpError)
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            yield
+        except failures as error:
+            raise click.ClickException(_one_line(error)) from error
+
+
+def _load(path, compile=True):
+    try:
+        return keras.models.load_model(path, compile=compile)
+    except Exception as error:
+        # A broken file may fail anywhere in Keras, h5py, zipfile or json.
+        message = f"{path} is not a readable .keras file: {_one_line(error)}"
+        raise click.ClickException(message) from error
+
+
+def _save(model, path):
+    """Saves under a temporary name beside `path`, and renames when complete."""
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.keras")
+    try:
+        model.save(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_target(path, force):
+    if path.suffix != ".keras":
+        raise BadArgument(f"OUT.keras must end in .keras. Received: {path}")
+    _check_folder("OUT.keras", path)
+    if path.exists() and not force:
+        raise BadArgument(f"{path} exists already; --force replaces it.")
+
+
+def _check_folder(name, path):
+    if not path.parent.is_dir():
+        raise BadArgument(
+            f"{name} must be in a directory that exists. Received: {path}"
+        )
+
+
+def _matches(path, layer, where):
+    names = (path, layer.name)
+    return any(fnmatch.fnmatchcase(name, glob) for glob in where for name in names)
+
+
+def _one_line(error):
+    """An error's text in one line; what it lists line by line, behind commas."""
+    first, *others = str(error).split("\n") if str(error) else [type(error).__name__]
+    others = [line.strip() for line in others if line.strip()]
+    return f"{first} {', '.join(others)}".strip()
+
+
+def _print_json(values):
+    click.echo(json.dumps(values, indent=2))

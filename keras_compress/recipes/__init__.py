@@ -1,0 +1,1 @@
+"""Ready-made runs: data, models and training recipes that demos and papers share."""

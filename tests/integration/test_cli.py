@@ -1,0 +1,264 @@
+"""The command line: what it prints where, its exit codes, and what it leaves behind."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import click.testing
+import keras
+import numpy as np
+import pytest
+
+import keras_compress as kc
+from keras_compress.cli import main
+
+
+def run(*words):
+    """Runs a command; its `.stdout`, `.stderr` and `.exit_code`."""
+    return click.testing.CliRunner().invoke(main, [str(word) for word in words])
+
+
+def one_line(result, code):
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    (line,) = [x for x in result.stderr.splitlines() if x.startswith("Error: ")]
+    assert result.stderr.strip().endswith(line)
+    return line
+
+
+@pytest.fixture
+def model():
+    layers = [
+        keras.Input((64,)),
+        keras.layers.Dense(32, activation="relu", name="fc1"),
+        keras.layers.Dropout(0.5),
+        keras.layers.Dense(8, name="head"),
+    ]
+    model = keras.Sequential(layers, name="net")
+    model.compile("adam", "mse")
+    return model
+
+
+@pytest.fixture
+def file(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+@pytest.fixture
+def small(file, tmp_path):
+    path = tmp_path / "small.keras"
+    assert run("swap", file, path, "--sparsity", 0.9).exit_code == 0
+    return path
+
+
+@pytest.mark.parametrize("command", ["demo", "report", "swap", "pack", "export"])
+def test_help_shows_examples(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"\nExamples:\n  keras-compress {command}" in result.stdout
+
+
+def test_help_lists_the_commands():
+    result = run("--help")
+    for command in main.commands:
+        assert f"\n  {command} " in result.stdout
+
+
+def test_swap_keeps_the_outputs(model, file, tmp_path):
+    result = run("swap", file, tmp_path / "small.keras")
+    assert result.exit_code == 0, result.stderr
+    small = keras.models.load_model(tmp_path / "small.keras")
+    x = np.random.default_rng(0).normal(size=(4, 64)).astype("float32")
+    np.testing.assert_array_equal(small(x), model(x))
+    assert small.compiled
+    assert result.stdout.endswith("2 layers swapped, 0.0% pruned\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--sparsity", 0.75), ("--threshold", 0.1), ("--quality", 1)]
+)
+def test_swap_prunes_where_told(file, tmp_path, option, value):
+    path = tmp_path / "small.keras"
+    result = run("swap", file, path, "--where", "fc*", option, value, "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    small = keras.models.load_model(path)
+    assert type(small.get_layer("head")) is keras.layers.Dense
+    fc1 = small.get_layer("fc1")
+    expected = kc.layers.PrunedDense.from_config(fc1.get_config())
+    expected.build((None, 64))
+    source = keras.models.load_model(file).get_layer("fc1")
+    expected.kernel.assign(source.kernel)
+    expected.prune(**{option[2:]: value})
+    np.testing.assert_array_equal(fc1.mask, expected.mask)
+    assert told["layers"] == {"fc1": fc1.sparsity}
+    assert 0.1 < fc1.sparsity < 1.0
+
+
+def test_swap_again_prunes_further_and_only_there(small, tmp_path):
+    path = tmp_path / "further.keras"
+    result = run("swap", small, path, "--where", "head", "--sparsity", 0.95)
+    assert result.exit_code == 0, result.stderr
+    further = keras.models.load_model(path)
+    assert further.get_layer("fc1").sparsity == pytest.approx(0.9, abs=1e-3)
+    assert further.get_layer("head").sparsity == pytest.approx(0.95, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("word", "pattern"), [("2:4", "2:4"), ("1x8", (1, 8)), ("neuron", "neuron")]
+)
+def test_swap_takes_patterns(file, tmp_path, word, pattern):
+    path = tmp_path / "small.keras"
+    result = run("swap", file, path, "--pattern", word, "--sparsity", 0.5)
+    assert result.exit_code == 0, result.stderr
+    layer = keras.models.load_model(path).get_layer("fc1")
+    assert layer.pattern == pattern
+    assert layer.sparsity == pytest.approx(0.5)
+
+
+def test_pack_export_and_serve(small, tmp_path):
+    packed_path, served = tmp_path / "packed.keras", tmp_path / "served"
+    result = run("pack", small, packed_path, "--batch", 1, "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["bytes"] == packed_path.stat().st_size
+    assert "dropout" not in told["layers"]
+    x = np.random.default_rng(0).normal(size=(4, 64)).astype("float32")
+    expected = keras.models.load_model(small).predict(x, verbose=0)
+    packed = keras.models.load_model(packed_path)
+    np.testing.assert_allclose(packed(x), expected, rtol=1e-5, atol=1e-6)
+
+    result = run("export", packed_path, served, "--portable")
+    assert result.exit_code == 0, result.stderr
+    from keras_compress.recipes import serving
+
+    np.testing.assert_allclose(
+        serving.predict(served, x), expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_report_compares_files(file, small):
+    result = run("report", file, small, "--json")
+    assert result.exit_code == 0, result.stderr
+    dense, pruned = json.loads(result.stdout)["models"]
+    assert (dense["name"], pruned["name"]) == ("model", "small")
+    assert dense["weights"] == pruned["weights"] == 64 * 32 + 32 * 8
+    assert pruned["weights_kept"] == dense["weights"] - round(0.9 * 64 * 32) - round(
+        0.9 * 32 * 8
+    )
+
+
+def test_report_in_markdown_with_a_picture(file, small, tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "report.png"
+    result = run("report", file, small, "--markdown", "--plot", picture)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("|")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_report_tells_files_of_one_name_apart(file, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "model.keras"
+    other.write_bytes(file.read_bytes())
+    names = json.loads(run("report", file, other, "--json").stdout)["models"]
+    assert [model["name"] for model in names] == [str(file), str(other)]
+
+
+def test_a_file_that_is_no_model_is_a_failure(tmp_path):
+    path = tmp_path / "broken.keras"
+    path.write_bytes(b"not a zip file")
+    for command in (["report", path], ["pack", path, tmp_path / "x.keras"]):
+        line = one_line(run(*command), 1)
+        assert line.startswith(f"Error: {path} is not a readable .keras file: ")
+
+
+def test_a_truncated_file_is_a_failure(file, tmp_path):
+    path = tmp_path / "cut.keras"
+    path.write_bytes(file.read_bytes()[:-100])
+    assert "not a readable .keras file" in one_line(run("report", path), 1)
+
+
+def test_a_file_without_weights_is_a_failure(file, tmp_path):
+    path = tmp_path / "hollow.keras"
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(path, "w") as target:
+        target.writestr("config.json", source.read("config.json"))
+    assert "not a readable .keras file" in one_line(run("report", path), 1)
+
+
+def test_pack_of_a_model_without_compressed_layers_is_a_failure(file, tmp_path):
+    line = one_line(run("pack", file, tmp_path / "packed.keras"), 1)
+    assert "compressed layers" in line
+    assert sorted(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing"], "No such command 'nothing'"),
+        (["report"], "FILES"),
+        (["report", "{tmp}/missing.keras"], "does not exist"),
+        (["report", "{file}", "--markdown", "--json"], "exclude each other"),
+        (["report", "{file}", "{file}"], "must differ"),
+        (["report", "{file}", "--plot", "{tmp}/no/x.png"], "directory that exists"),
+        (["swap", "{file}", "{tmp}/x.h5"], "must end in .keras"),
+        (["swap", "{file}", "{tmp}/no/x.keras"], "directory that exists"),
+        (["swap", "{file}", "{file}"], "--force"),
+        (["swap", "{file}", "{tmp}/x.keras", "--sparsity", "1.5"], "1.5"),
+        (["swap", "{file}", "{tmp}/x.keras", "--threshold", "-1"], "-1"),
+        (["swap", "{file}", "{tmp}/x.keras", "--pattern", "five"], "five"),
+        (["swap", "{file}", "{tmp}/x.keras", "--pattern", "0x4"], "pattern"),
+        (["swap", "{file}", "{tmp}/x.keras", "--where", "cat*"], "fc1 (Dense)"),
+        (
+            ["swap", "{file}", "{tmp}/x.keras", "--sparsity", 1, "--quality", 1],
+            "Give one of",
+        ),
+        (["pack", "{file}", "{tmp}/x.keras", "--batch", "0"], "0"),
+        (["export", "{file}", "{tmp}"], "exists already"),
+        (["export", "{file}", "{tmp}/no/served"], "directory that exists"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_code_2(file, tmp_path, words, message):
+    words = [str(word).format(tmp=tmp_path, file=file) for word in words]
+    assert message in one_line(run(*words), 2)
+    assert sorted(tmp_path.iterdir()) == [file]
+
+
+def test_force_replaces_the_file(file, small, tmp_path):
+    assert run("swap", file, small, "--force").exit_code == 0
+    assert keras.models.load_model(small).get_layer("fc1").sparsity == 0.0
+    assert sorted(tmp_path.iterdir()) == [file, small]
+
+
+def test_a_save_that_fails_leaves_the_old_file(file, small, tmp_path, monkeypatch):
+    before = small.read_bytes()
+
+    def fail(self, path, **kwargs):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", fail)
+    line = one_line(run("swap", file, small, "--force"), 1)
+    assert "No space left on device" in line
+    assert small.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == [file, small]
+
+
+def test_a_real_process_prints_nothing_but_json(file, small):
+    command = [sys.executable, "-m", "keras_compress", "report", file, small, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["models"]) == 2
+
+
+def test_a_real_process_ends_with_code_1(tmp_path):
+    path = tmp_path / "broken.keras"
+    path.write_bytes(b"")
+    command = [sys.executable, "-m", "keras_compress", "report", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"Error: {path} is not a readable .keras file" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
