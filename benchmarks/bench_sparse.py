@@ -29,6 +29,7 @@ def arguments():
     parser.add_argument("--core", type=int, default=None, help="run on this core only")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--levels", action="store_true", help="every SIMD level")
+    parser.add_argument("--batch", type=int, help="this batch alone")
     parser.add_argument("--kernel-only", action="store_true", help="no TensorFlow ops")
     return parser.parse_args()
 
@@ -86,20 +87,21 @@ class Kernel:
         return lambda: function(*ready) and keep
 
 
-def chained(tf, product, inputs):
+def chained(tf, product, inputs, weights):
     """32 products in one graph, each waiting for the one before it.
 
-    Reading a variable is an effect, so that no optimizer takes two equal products for
-    one, and costs no copy.
+    Reading a variable costs no copy, and is an effect, so that two equal products are
+    not taken for one; `main` turns off what would drop those nobody looks at.
     """
     held = tf.Variable(inputs)
 
     @tf.function(autograph=False)
     def chain():
-        outputs = product(held.read_value())
+        read = [weight.read_value() for weight in weights]
+        outputs = product(held.read_value(), *read)
         for _ in range(CHAIN - 1):
             with tf.control_dependencies([outputs]):
-                outputs = product(held.read_value())
+                outputs = product(held.read_value(), *read)
         return outputs
 
     return chain
@@ -136,9 +138,10 @@ def row(args, kernel, shape, batch, sparsity):
     if not args.kernel_only:
         x, w, b = (tf.constant(array) for array in (inputs, matrix, bias))
         held = [tf.Variable(array) for array in weights]
-        columns["op"] = chained(tf, lambda x: ops.sparse_matmul(x, *held, b), x)
-        w = tf.Variable(w)
-        columns["tf"] = chained(tf, lambda x: tf.nn.bias_add(tf.matmul(x, w), b), x)
+        columns["op"] = chained(tf, lambda x, *w: ops.sparse_matmul(x, *w, b), x, held)
+        columns["tf"] = chained(
+            tf, lambda x, w: tf.nn.bias_add(tf.matmul(x, w), b), x, [tf.Variable(w)]
+        )
         fixed = [tf.constant(array) for array in weights]
         columns["op eager"] = lambda: ops.sparse_matmul(x, *fixed, b)
         columns["tf eager"] = lambda: tf.nn.bias_add(tf.matmul(x, w), b)
@@ -198,12 +201,17 @@ def main():
 
     tf.config.threading.set_intra_op_parallelism_threads(args.threads)
     tf.config.threading.set_inter_op_parallelism_threads(args.threads)
+    tf.config.optimizer.set_experimental_options(
+        {"dependency_optimization": False, "disable_model_pruning": True}
+    )
     print(ops.native_status())
     kernel = Kernel(str(_library.FILE))
     if args.smoke:
         args.rounds = 1
     shapes = SHAPES[:1] if args.smoke else SHAPES
     batches = [1, 64] if args.smoke else BATCHES
+    if args.batch:
+        batches = [args.batch]
     sparsities = [0.9] if args.smoke else SPARSITIES
     facts = conditions(kernel)
     print(facts)

@@ -170,7 +170,9 @@ def _sparse_conv2d_gradient(op, gradient):
     to_inputs, to_kernel = tape.gradient(outputs, [inputs, kernel], gradient)
     return (
         to_inputs,
-        tf.gather_nd(to_kernel, _positions(values, indices, starts)),
+        tf.gather_nd(
+            tf.convert_to_tensor(to_kernel), _positions(values, indices, starts)
+        ),
         None,
         None,
         tf.reduce_sum(gradient, [0, 1, 2]),
