@@ -37,7 +37,8 @@ $(VENV)/.installed: $(VENV)/.made setup.py pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(CSRC)
-	$(BIN)/python setup.py -q build_ext --inplace
+	test -n "$$(find keras_compress/ops/_native.so -newer setup.py $(CSRC:%=-newer %) \
+		2>/dev/null)" || $(BIN)/python setup.py -q build_ext --inplace
 	@$(BIN)/python -c 'import keras_compress as kc; print(kc.native_status())' 2>$@.log \
 		|| { cat $@.log >&2; exit 1; }
 	touch $@

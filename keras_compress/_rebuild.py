@@ -73,8 +73,9 @@ def rebuild(model, replace):
     Args:
         model: A model that passed `check_model`.
         replace: Function of a layer, called for every layer that `walk` yields and
-            for every wrapper before what is in it. Returns `None` to copy it, `DROP` to leave it out, or a new unbuilt layer
-            and a function of no arguments that fills it once it is built.
+            for every wrapper before what is in it. Returns `None` to copy it, `DROP`
+            to leave it out, or a new unbuilt layer and a function of no arguments
+            that fills it once it is built.
 
     Returns:
         The new model.

@@ -1,4 +1,4 @@
-"""`export`: a SavedModel of the packed weights and nothing else, written whole or not."""
+"""`export`: a SavedModel of the weights and nothing else, written whole or not."""
 
 import contextlib
 import os

@@ -3,7 +3,6 @@
 import fnmatch
 import warnings
 
-
 from keras_compress._rebuild import (
     all_layers,
     carry_compile,

@@ -17,6 +17,13 @@ from pathlib import Path
 import hypothesis
 import keras
 import pytest
+import tensorflow as tf
+
+# Two processors to spread over, for tests of tf.distribute; before TensorFlow starts.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration() for _ in range(2)],
+)
 
 # TensorFlow traces and compiles at first calls: a deadline would fail at random.
 hypothesis.settings.register_profile("local", deadline=None)

@@ -4,6 +4,10 @@ import keras
 import numpy as np
 from keras import layers
 
+import keras_compress as kc
+from keras_compress._rebuild import all_layers
+from keras_compress.layers.pruned import is_pruned
+
 
 def sequential():
     return keras.Sequential(
@@ -72,7 +76,7 @@ def nested():
 
 def in_time():
     """Layers inside wrappers, a whole model inside one, and a Lambda."""
-    inner = keras.Sequential([keras.Input((6,)), layers.Dense(5, name="fc2")], name="in")
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(5, name="fc2")])
     inputs = keras.Input((4, 6))
     hidden = layers.TimeDistributed(layers.Dense(6, name="fc1"), name="each")(inputs)
     hidden = layers.TimeDistributed(inner, name="every")(hidden)
@@ -138,3 +142,25 @@ def samples(model, count=5, seed=2):
     if isinstance(model, keras.Sequential):
         return draw(model.inputs[0])
     return keras.tree.map_structure(draw, model.input)
+
+
+def pruned(make, sparsity, **config):
+    """The model, swapped and pruned, with kernels around zero."""
+    model = make()
+    scramble(model)
+    model = kc.swap(model, kc.Prune(**config))
+    random = np.random.default_rng(5)
+    for layer in all_layers(model):
+        if is_pruned(layer):
+            layer.kernel.assign(random.standard_normal(layer.kernel.shape))
+            layer.prune(sparsity=sparsity)
+    return model
+
+
+def assert_close(one, other):
+    """The same structure, and the same numbers to float32 rounding."""
+    keras.tree.assert_same_structure(one, other)
+    for left, right in zip(
+        keras.tree.flatten(one), keras.tree.flatten(other), strict=True
+    ):
+        np.testing.assert_allclose(left, right, rtol=2e-5, atol=2e-5)

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from layer_cases import CASES
 
 import keras_compress as kc
 from keras_compress.layers._config import copy_variables
-from tests.integration.layer_cases import CASES
 
 POLICIES = ["float32", "mixed_float16", "mixed_bfloat16"]
 
@@ -169,7 +169,10 @@ def test_trains_under_a_mirrored_strategy(case):
     cpus = tf.config.list_logical_devices("CPU")
     if len(cpus) < 2:
         pytest.skip("needs two logical processors, set before TensorFlow starts")
-    strategy = tf.distribute.MirroredStrategy([cpu.name for cpu in cpus[:2]])
+    strategy = tf.distribute.MirroredStrategy(
+        [cpu.name for cpu in cpus[:2]],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
     with strategy.scope():
         model = model_of(case)
         model.compile("adam", "mse")

@@ -8,10 +8,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_cases import MODELS, assert_close, pruned, samples, scramble
 
 import keras_compress as kc
-from tests.integration.model_cases import MODELS, samples, scramble
-from tests.integration.test_pack import assert_close, swapped
 
 
 def size(path):
@@ -35,7 +34,7 @@ def serve(path, inputs):
 @pytest.mark.parametrize("portable", [False, True])
 @pytest.mark.parametrize("make", MODELS)
 def test_the_signature_gives_the_models_outputs(make, portable, tmp_path):
-    packed = kc.pack(swapped(make, 0.9))
+    packed = kc.pack(pruned(make, 0.9))
     inputs = samples(packed)
     path = kc.export(packed, tmp_path / "served", portable=portable)
     outputs = keras.tree.flatten(serve(path, inputs))
@@ -44,7 +43,7 @@ def test_the_signature_gives_the_models_outputs(make, portable, tmp_path):
 
 
 def test_the_batch_is_free(tmp_path):
-    packed = kc.pack(swapped(MODELS[0], 0.9))
+    packed = kc.pack(pruned(MODELS[0], 0.9))
     path = kc.export(packed, tmp_path / "served")
     loaded = tf.saved_model.load(path)
     for count in (1, 7):
@@ -91,7 +90,7 @@ print("keras_compress" in sys.modules)
 
 
 def test_a_fresh_process_serves_the_same(tmp_path):
-    packed = kc.pack(swapped(MODELS[0], 0.99))
+    packed = kc.pack(pruned(MODELS[0], 0.99))
     inputs = samples(packed)
     np.save(tmp_path / "inputs.npy", inputs)
     kc.export(packed, tmp_path / "native")
@@ -109,7 +108,7 @@ def test_a_fresh_process_serves_the_same(tmp_path):
 
 
 def test_portable_means_standard_operations_only(tmp_path):
-    packed = kc.pack(swapped(MODELS[0], 0.99))
+    packed = kc.pack(pruned(MODELS[0], 0.99))
     loaded = tf.saved_model.load(kc.export(packed, tmp_path / "p", portable=True))
     graph = loaded.signatures["serving_default"].graph.as_graph_def()
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
@@ -120,7 +119,7 @@ def test_portable_means_standard_operations_only(tmp_path):
 def test_the_model_still_uses_the_native_op_after_a_portable_export(tmp_path):
     if "available" not in kc.native_status():
         pytest.skip("needs the native ops")
-    packed = kc.pack(swapped(MODELS[0], 0.99))
+    packed = kc.pack(pruned(MODELS[0], 0.99))
     kc.export(packed, tmp_path / "portable", portable=True)
     loaded = tf.saved_model.load(kc.export(packed, tmp_path / "native"))
     graph = loaded.signatures["serving_default"].graph.as_graph_def()
@@ -138,7 +137,7 @@ def test_a_plain_keras_model_exports_too(tmp_path):
 
 
 def test_what_exists_is_not_overwritten(tmp_path):
-    packed = kc.pack(swapped(MODELS[0], 0.9))
+    packed = kc.pack(pruned(MODELS[0], 0.9))
     (tmp_path / "here").write_text("precious")
     with pytest.raises(ValueError, match="`path` must be a path where nothing is yet"):
         kc.export(packed, tmp_path / "here")
@@ -153,7 +152,7 @@ def test_a_place_that_cannot_be_written(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    packed = kc.pack(swapped(MODELS[0], 0.9))
+    packed = kc.pack(pruned(MODELS[0], 0.9))
     monkeypatch.setattr("pathlib.Path.mkdir", refuse)
     with pytest.raises(ValueError, match=r"`path` must be writable \(Permission den"):
         kc.export(packed, tmp_path / "served")
@@ -165,7 +164,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch, error):
         (tmp_path / path / "half").write_text("x")
         raise error
 
-    packed = kc.pack(swapped(MODELS[0], 0.9))
+    packed = kc.pack(pruned(MODELS[0], 0.9))
     monkeypatch.setattr(tf.saved_model, "save", interrupt)
     with pytest.raises(error):
         kc.export(packed, tmp_path / "served")

@@ -4,39 +4,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_cases import (
+    MODELS,
+    assert_close,
+    convolutional,
+    pruned,
+    samples,
+    sequential,
+)
 
 import keras_compress as kc
 from keras_compress._rebuild import all_layers
 from keras_compress.layers.packed import SparseConv2D, SparseDense
 from keras_compress.layers.pruned import is_pruned
 from keras_compress.pack import TRAINING_ONLY
-from tests.integration.model_cases import (
-    MODELS,
-    convolutional,
-    samples,
-    scramble,
-    sequential,
-)
-
-
-def swapped(make, sparsity, **config):
-    model = make()
-    scramble(model)
-    model = kc.swap(model, kc.Prune(**config))
-    random = np.random.default_rng(5)
-    for layer in all_layers(model):
-        if is_pruned(layer):
-            layer.kernel.assign(random.standard_normal(layer.kernel.shape))
-            layer.prune(sparsity=sparsity)
-    return model
-
-
-def assert_close(one, other):
-    keras.tree.assert_same_structure(one, other)
-    for left, right in zip(
-        keras.tree.flatten(one), keras.tree.flatten(other), strict=True
-    ):
-        np.testing.assert_allclose(left, right, rtol=2e-5, atol=2e-5)
 
 
 def kinds(model):
@@ -46,7 +27,7 @@ def kinds(model):
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.95, 1.0])
 @pytest.mark.parametrize("make", MODELS)
 def test_the_outputs_are_those_of_the_trained_model(make, sparsity):
-    model = swapped(make, sparsity)
+    model = pruned(make, sparsity)
     inputs = samples(model)
     before = [variable.numpy() for variable in model.variables]
     packed = kc.pack(model)
@@ -58,7 +39,7 @@ def test_the_outputs_are_those_of_the_trained_model(make, sparsity):
 
 @pytest.mark.parametrize("make", MODELS)
 def test_nothing_of_training_is_left(make):
-    packed = kc.pack(swapped(make, 0.95))
+    packed = kc.pack(pruned(make, 0.95))
     for layer in all_layers(packed):
         assert not isinstance(layer, TRAINING_ONLY)
         assert not is_pruned(layer)
@@ -68,7 +49,7 @@ def test_nothing_of_training_is_left(make):
 
 @pytest.mark.parametrize("make", MODELS)
 def test_a_packed_model_saves_and_loads_bit_for_bit(make, tmp_path):
-    packed = kc.pack(swapped(make, 0.9))
+    packed = kc.pack(pruned(make, 0.9))
     inputs = samples(packed)
     packed.save(tmp_path / "packed.keras")
     loaded = keras.models.load_model(tmp_path / "packed.keras", safe_mode=False)
@@ -89,7 +70,7 @@ def test_sparse_where_it_pays_and_plain_where_it_does_not():
     assert kinds(kc.pack(wide)) == {"fc": "Dense"}
     wide.layers[0].prune(sparsity=0.95)
     assert kinds(kc.pack(wide)) == {"fc": "SparseDense"}
-    model = swapped(convolutional, 0.95)
+    model = pruned(convolutional, 0.95)
     assert kinds(kc.pack(model)) == {
         "conv1": "SparseConv2D",
         "norm": "BatchNormalization",
@@ -207,7 +188,7 @@ def test_the_shape_of_a_sparse_convolution_is_keras_shape(
 
 
 def test_evaluate_works_at_once():
-    model = swapped(sequential, 0.9)
+    model = pruned(sequential, 0.9)
     model.compile("adam", "mse", metrics=["mae"], jit_compile=True)
     inputs = samples(model)
     targets = np.zeros((len(inputs), 3))
@@ -216,11 +197,11 @@ def test_evaluate_works_at_once():
     np.testing.assert_allclose(
         packed.evaluate(inputs, targets, verbose=0), expected, rtol=1e-5
     )
-    assert not kc.pack(swapped(sequential, 0.9)).compiled
+    assert not kc.pack(pruned(sequential, 0.9)).compiled
 
 
 def test_a_packed_layer_stays_out_of_xla():
-    model = swapped(sequential, 0.99)
+    model = pruned(sequential, 0.99)
     packed = kc.pack(model)
     assert isinstance(packed.layers[0], SparseDense)
     packed.compile(jit_compile=True)
@@ -229,7 +210,7 @@ def test_a_packed_layer_stays_out_of_xla():
 
 
 def test_twins_run_under_xla():
-    model = swapped(sequential, 0.99)
+    model = pruned(sequential, 0.99)
     packed = kc.pack(model)
     inputs = samples(model)
     with kc.ops.twins():
@@ -238,7 +219,7 @@ def test_twins_run_under_xla():
 
 
 def test_what_was_packed_packs_no_more_but_says_so():
-    packed = kc.pack(swapped(sequential, 0.9))
+    packed = kc.pack(pruned(sequential, 0.9))
     with pytest.raises(ValueError, match="`model` must have compressed layers"):
         kc.pack(packed)
 
@@ -255,7 +236,7 @@ def test_what_was_packed_packs_no_more_but_says_so():
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        kc.pack(**{"model": swapped(sequential, 0.9), **arguments})
+        kc.pack(**{"model": pruned(sequential, 0.9), **arguments})
 
 
 @pytest.mark.parametrize(

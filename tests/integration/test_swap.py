@@ -3,11 +3,7 @@
 import keras
 import numpy as np
 import pytest
-
-import keras_compress as kc
-from keras_compress._rebuild import all_layers
-from keras_compress.layers.pruned import is_pruned
-from tests.integration.model_cases import (
+from model_cases import (
     MODELS,
     SUPPORTED,
     in_time,
@@ -18,6 +14,10 @@ from tests.integration.model_cases import (
     several_inputs_and_outputs,
     shared,
 )
+
+import keras_compress as kc
+from keras_compress._rebuild import all_layers
+from keras_compress.layers.pruned import is_pruned
 
 
 def pruned_names(model):
@@ -78,7 +78,8 @@ def test_a_copy_saves_and_loads(tmp_path):
     swapped = kc.swap(model, kc.Prune())
     swapped.save(tmp_path / "model.keras")
     inputs = samples(model)
-    assert_same(keras.models.load_model(tmp_path / "model.keras")(inputs), model(inputs))
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(loaded(inputs), model(inputs))
 
 
 @pytest.mark.parametrize(

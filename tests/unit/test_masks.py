@@ -137,8 +137,11 @@ def test_empty_kernels(pattern):
 
 @pytest.mark.parametrize(
     "pattern",
-    ["4:2", "2:2", "0:4", "2:4:8", "row", "", (1,), (0, 4), (1, 2, 3), (1.5, 2), 7]
-    + [(True, 2), {"1": 2}],
+    [
+        *("4:2", "2:2", "0:4", "2:4:8", "row", ""),
+        *((1,), (0, 4), (1, 2, 3), (1.5, 2), (True, 2)),
+        *(7, {"1": 2}),
+    ],
 )
 def test_unknown_patterns(pattern):
     with pytest.raises(ValueError, match="`pattern` must be `None`, "):

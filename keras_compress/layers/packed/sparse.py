@@ -1,4 +1,4 @@
-"""Inference layers whose kernel is stored and multiplied by its non-zero weights only."""
+"""Inference layers that store and multiply non-zero weights only."""
 
 import keras
 import numpy as np
