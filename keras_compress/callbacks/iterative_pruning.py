@@ -2,6 +2,8 @@
 
 import warnings
 
+from keras import ops
+
 from keras_compress._rebuild import all_layers
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.callbacks._progress import ProgressCallback
@@ -139,4 +141,4 @@ class IterativePruning(ProgressCallback):
         # Of a LossScaleOptimizer, it is the inner one that counts.
         optimizer = self.model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        return int(optimizer.iterations)
+        return int(ops.convert_to_numpy(optimizer.iterations))
