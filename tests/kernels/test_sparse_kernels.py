@@ -197,6 +197,22 @@ def test_convolutions(
         assert native.same_bits(scalar, other), name
 
 
+@pytest.mark.parametrize("before", [(0, 0), (1, 0), (0, 2)])
+@pytest.mark.parametrize("channels", [1, 2, 7, 20])
+def test_patches_cut_at_one_side_only(before, channels):
+    images = dense(0, 2, 6, 7, channels)
+    matrix, bias = sparse(1, 9 * channels, 10, 0.3), dense(2, 10)
+    geometry = ((3, 3), (1, 1), (1, 1), before, (6, 7))
+    weights = native.weights_of(matrix)
+    scalar = native.conv2d("scalar", images, weights, bias, geometry)
+    shaped = matrix.reshape(3, 3, channels, 10)
+    exact = conv_loops(images, shaped, bias, (1, 1), (1, 1), before, (6, 7))
+    np.testing.assert_allclose(scalar, exact, rtol=0, atol=2e-4)
+    for name in LEVELS[1:]:
+        other = native.conv2d(name, images, weights, bias, geometry)
+        assert native.same_bits(scalar, other), name
+
+
 @pytest.mark.parametrize("wrong", ["last", "first", "negative"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32])
 @pytest.mark.parametrize("name", LEVELS)
