@@ -107,9 +107,8 @@ def sparse_pays(inputs, units, sparsity, batch):
     | 784 x 300      | 64    | 0.72 | 1.61 | 2.77 | 3.36 | 4.50 |  7.16 |
     | 1024 x 1024    | 64    | 0.74 | 1.76 | 3.19 | 3.73 | 5.59 | 10.50 |
 
-    About 3 us of each are TensorFlow's own; without them the single row of 784 x 300
-    breaks even at 0.85. The shape decides little, and the rule does not look at it.
-    It holds for a native op with SIMD, not for the twin, which is a dense product.
+    The shape decides little, and the rule does not look at it. It holds for a native
+    op with SIMD, not for the twin, which is a dense product.
 
     Args:
         inputs: Integer >= 1.
