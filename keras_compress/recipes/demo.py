@@ -2,12 +2,14 @@
 
 import dataclasses
 import os
+import platform
 import shutil
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress.recipes import digits as digits_module
@@ -59,8 +61,8 @@ class DemoResult:
             else f"another label for {self.different_labels} test images"
         )
         return (
-            f"Served in a fresh process: {same}, probabilities differ by at most "
-            f"{self.largest_difference:.1e}.\n"
+            f"Served in a fresh process: {same}; the largest difference of a "
+            f"probability is {self.largest_difference:.2g}.\n"
             f"{kc.native_status()}\n"
             f"{self.seconds:.0f} s. Files in {self.folder}: report.md, report.png, "
             "dense.keras, packed.keras, served/"
@@ -119,10 +121,10 @@ def run(
         packed,
         names=["dense", "packed"],
         measure=True,
-        inputs=digits.x_test[:64],
+        activations=digits.x_test[:1000],
         extra={"test error": [f"{error:.2f} %" for error in errors]},
     )
-    _write_report(report, folder, say)
+    _write_report(report, folder, data, say)
 
     say("Serving it in a fresh process.")
     here = packed.predict(digits.x_test, batch_size=1000, verbose=0)
@@ -147,11 +149,28 @@ def _save(model, path):
     os.replace(temporary, path)
 
 
-def _write_report(report, folder, say):
-    text = f"# The demo of keras_compress\n\n{report.to_markdown()}\n"
+def _write_report(report, folder, data, say):
+    text = (
+        f"# The demo of keras_compress\n\n{data}. {_machine()}\n\n"
+        f"{report.to_markdown()}\n"
+    )
     try:
         report.plot(folder / "report.png")
         text += "\n![The same as a picture](report.png)\n"
     except ImportError as error:
         say(str(error))
     (folder / "report.md").write_text(text, encoding="utf-8")
+
+
+def _machine():
+    """The machine and the versions that a measurement is worth nothing without."""
+    processor = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.split(":", 1)[1].strip()
+                break
+    return (
+        f"{processor}, {os.cpu_count()} CPUs, {platform.system()}; TensorFlow "
+        f"{tf.__version__}, Keras {keras.__version__}; {kc.native_status()}."
+    )

@@ -1,8 +1,13 @@
 """Handwritten digits: MNIST where it can be had, or those that scikit-learn ships."""
 
 import dataclasses
+import urllib.error
+import urllib.request
 
 import numpy as np
+
+# Where tensorflow-datasets downloads MNIST from.
+MNIST_HOST = "https://storage.googleapis.com"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +57,8 @@ def load_digits(source="auto"):
             # No package, no network, no space, a broken copy: all mean no MNIST.
             if source == "mnist":
                 raise
-            text = str(error).strip() or type(error).__name__
-            reason = f", because MNIST cannot be had: {text.splitlines()[0]}"
+            text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = f", because MNIST cannot be had: {text[:160]}"
     return _told(scikit_learn_digits(), reason)
 
 
@@ -67,13 +72,17 @@ def mnist():
 
     Raises:
         ImportError: If tensorflow-datasets is not installed.
+        OSError: If MNIST is not prepared and its host cannot be reached.
     """
     import tensorflow_datasets as tfds
 
+    builder = tfds.builder("mnist")
+    if not builder.is_prepared():
+        _check_host()
+        builder.download_and_prepare()
     arrays = []
     for split in ("train", "test"):
-        data = tfds.load("mnist", split=split, batch_size=-1)
-        data = tfds.as_numpy(data)
+        data = tfds.as_numpy(builder.as_dataset(split, batch_size=-1))
         images = data["image"]
         arrays.append(images.reshape(len(images), -1).astype("float32") / 255.0)
         arrays.append(data["label"].astype("int64"))
@@ -101,6 +110,18 @@ def scikit_learn_digits():
         "scikit-learn's digits",
         *(images[train], labels[train], images[test], labels[test]),
     )
+
+
+def _check_host():
+    """Fails at once without a network; tensorflow-datasets tries for minutes."""
+    try:
+        urllib.request.urlopen(MNIST_HOST, timeout=10).close()
+    except urllib.error.HTTPError:
+        pass  # It answers, if only to say that there is no page.
+    except OSError as error:
+        raise OSError(
+            f"it is not prepared in TFDS_DATA_DIR, and {MNIST_HOST} cannot be reached"
+        ) from error
 
 
 def _told(digits, reason):

@@ -1,14 +1,19 @@
 """The demo from end to end: its promises, its files, and serving in a fresh process."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 import keras_compress as kc
+from keras_compress import ops
 from keras_compress.recipes import demo, digits, lenet_300_100, serving
 
 
@@ -17,11 +22,7 @@ def smoke(tmp_path_factory):
     """A small run, as a user's process runs it."""
     folder = tmp_path_factory.mktemp("demo") / "out"
     command = [sys.executable, "-m", "keras_compress", "demo", "--smoke"]
-    done = subprocess.run(
-        [*command, "--output", str(folder)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return folder, done
+    return folder, run(*command, "--output", folder)
 
 
 def test_first_line_says_which_data(smoke):
@@ -71,11 +72,55 @@ def test_files_are_those_of_the_report(smoke):
     assert kept["sparsity"] == pytest.approx(demo.SPARSITY, abs=1e-3)
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+@pytest.mark.parametrize("portable", [False, True])
+def test_serves_the_same_without_python(smoke, tmp_path, portable):
+    source = Path(__file__).parents[2] / "examples" / "serve.c"
+    if not source.exists():
+        pytest.skip("examples/serve.c is not beside the tests")
+    if not portable and ops._library.native_op("kc_sparse_matmul") is None:
+        pytest.skip(kc.native_status())
+    folder, _ = smoke
+    packed = keras.models.load_model(folder / "packed.keras")
+    served = kc.export(packed, tmp_path / "served", portable=portable)
+
+    home = Path(tf.__file__).parent
+    libraries = ("cc", "framework")
+    command = ["gcc", source, f"-I{home / 'include'}", f"-L{home}", "-o", "serve"]
+    command += [f"-l:libtensorflow_{name}.so.2" for name in libraries]
+    run(*command, f"-Wl,-rpath,{home}", cwd=tmp_path)
+    graph = saved_model_pb2.SavedModel()
+    graph.ParseFromString((served / "saved_model.pb").read_bytes())
+    signature = graph.meta_graphs[0].signature_def["serving_default"]
+    (source,) = signature.inputs.values()
+    (target,) = signature.outputs.values()
+    library = "-" if portable else ops._library.FILE
+    names = [tensor.name.split(":")[0] for tensor in (source, target)]
+    printed = run(tmp_path / "serve", library, served, *names, 64).stdout
+
+    there = np.array([float(line) for line in printed.split()], "float32")
+    inputs = np.arange(64, dtype="float32")[None] / np.float32(64)
+    np.testing.assert_allclose(there, packed(inputs)[0], rtol=1e-5, atol=1e-7)
+
+
+def run(*command, **kwargs):
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        **kwargs,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def test_runs_again_over_its_own_files(smoke, tmp_path):
-    done = None
-    for _ in range(2):
-        done = demo.run(tmp_path, smoke=True, say=lambda line: None, verbose=0)
+    folder = shutil.copytree(smoke[0], tmp_path / "demo")
+    before = (folder / "served" / "saved_model.pb").stat().st_mtime_ns
+    done = demo.run(folder, smoke=True, say=lambda line: None, verbose=0)
     assert done.different_labels == 0
+    assert (folder / "served" / "saved_model.pb").stat().st_mtime_ns > before
     json.dumps(done.to_dict())
 
 
