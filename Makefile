@@ -11,11 +11,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 CSRC := $(shell find keras_compress/csrc -type f)
 CLANG_FORMATTED := $(shell find keras_compress/csrc tests/kernels -name '*.cc' -o -name '*.h')
-# Run from an empty folder, so that what is tested is what is installed.
-PYTEST := -m pytest --rootdir $(CURDIR) -c $(CURDIR)/pyproject.toml
-# Heavy packages are shared with .venv, not installed again.
-SHARE = echo $(CURDIR)/$(VENV)/lib/python*/site-packages > \
-	$$(echo $(1)/lib/python*/site-packages)/shared.pth
+PIP := -m pip --disable-pip-version-check -q
+# A folder with all but the package, so that what is tested is what is installed.
+EMPTY = rm -rf $(1) && mkdir -p $(1) && cp -r tests examples *.md pyproject.toml $(1)
+# An environment for a wheel that shares the heavy packages of .venv.
+ENVIRONMENT = $(BIN)/python -m venv $(1) && \
+	echo $(CURDIR)/$(VENV)/lib/python*/site-packages > \
+		$$(echo $(1)/lib/python*/site-packages)/shared.pth && \
+	$(1)/bin/python $(PIP) install --no-deps --ignore-installed $(2) && \
+	cd build && $(CURDIR)/$(1)/bin/python -c 'import sys, keras_compress as kc; \
+		print(kc.native_status()); sys.exit("$(1)" not in kc.__file__)' 2>/dev/null
 
 .DEFAULT_GOAL := test
 .PHONY: install demo test slow lint format wheel pure compat levels sanitize examples \
@@ -30,9 +35,9 @@ $(VENV)/.made:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.made setup.py pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt \
+	$(BIN)/python $(PIP) install -c constraints.txt \
 		setuptools wheel
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt \
+	$(BIN)/python $(PIP) install -c constraints.txt \
 		--no-build-isolation -e '.[all]'
 	touch $@
 
@@ -65,43 +70,34 @@ format: install
 
 # sdist -> wheel from the sdist -> a new environment -> tests from an empty folder.
 wheel: install
-	rm -rf build/wheel && mkdir -p build/wheel/empty
-	$(BIN)/python -m build -q --no-isolation --sdist --outdir build/wheel .
-	KERAS_COMPRESS_REQUIRE_OPS=1 KERAS_COMPRESS_WERROR=1 $(BIN)/python -m pip wheel -q \
+	rm -rf build/wheel
+	$(BIN)/python -m build --no-isolation --sdist --outdir build/wheel . >build/wheel.log
+	KERAS_COMPRESS_REQUIRE_OPS=1 KERAS_COMPRESS_WERROR=1 $(BIN)/python $(PIP) wheel \
 		--no-deps --no-build-isolation -w build/wheel build/wheel/*.tar.gz
-	$(BIN)/python -m venv build/wheel/venv
-	$(call SHARE,build/wheel/venv)
-	build/wheel/venv/bin/python -m pip install -q --no-deps --ignore-installed \
-		build/wheel/*.whl
-	cd build/wheel/empty && ../venv/bin/python -c 'import sys, keras_compress as kc; \
-		print(kc.__file__); sys.exit("build/wheel" not in kc.__file__)' 2>/dev/null
-	cd build/wheel/empty && ../venv/bin/python $(PYTEST) -n $(WORKERS) -q $(CURDIR)/tests
+	$(call ENVIRONMENT,build/wheel/venv,build/wheel/*.whl)
+	$(call EMPTY,build/wheel/empty)
+	cd build/wheel/empty && ../venv/bin/python -m pytest -n $(WORKERS) -q
 
-# A build without a compiler: the suite in plain TensorFlow.
+# A build without a compiler: the same tests in plain TensorFlow.
 pure: install
-	rm -rf build/pure && mkdir -p build/pure/empty
-	$(BIN)/python -m build -q --no-isolation --sdist --outdir build/pure .
-	CC=/bin/false CXX=/bin/false $(BIN)/python -m pip wheel -q --no-deps \
-		--no-build-isolation -w build/pure build/pure/*.tar.gz
-	ls build/pure/*-py3-none-any.whl
-	$(BIN)/python -m venv build/pure/venv
-	$(call SHARE,build/pure/venv)
-	build/pure/venv/bin/python -m pip install -q --no-deps --ignore-installed \
-		build/pure/*.whl
-	cd build/pure/empty && ../venv/bin/python $(PYTEST) -n $(WORKERS) -q -rs \
-		$(CURDIR)/tests
+	rm -rf build/pure
+	$(BIN)/python -m build --no-isolation --sdist --outdir build/pure . >build/pure.log
+	CC=/bin/false CXX=/bin/false $(BIN)/python $(PIP) wheel \
+		--no-deps --no-build-isolation -w build/pure build/pure/*.tar.gz
+	$(call ENVIRONMENT,build/pure/venv,build/pure/*-py3-none-any.whl)
+	$(call EMPTY,build/pure/empty)
+	cd build/pure/empty && ../venv/bin/python -m pytest -n $(WORKERS) -q -rs
 
-# The wheel built beside the newest TensorFlow, under the oldest.
-compat: wheel
+# The very wheel that `make wheel` built, under the oldest TensorFlow and Keras.
+compat: install
+	test -f build/wheel/*.whl || $(MAKE) wheel
 	test -x $(VENV)-compat/bin/python || $(BIN)/python -m venv $(VENV)-compat
-	$(VENV)-compat/bin/python -m pip install -q --disable-pip-version-check \
-		-c constraints-tf2.18.txt tensorflow keras numpy click tabulate pytest hypothesis \
-		pytest-xdist scikit-learn matplotlib
-	$(VENV)-compat/bin/python -m pip install -q --no-deps --force-reinstall \
-		build/wheel/*.whl
-	mkdir -p build/compat && cd build/compat && \
-		$(CURDIR)/$(VENV)-compat/bin/python $(PYTEST) -n $(WORKERS) -q \
-		$(CURDIR)/tests/kernels $(CURDIR)/tests/integration
+	$(VENV)-compat/bin/python $(PIP) install -c constraints-tf2.18.txt tensorflow keras \
+		numpy click tabulate pytest pytest-xdist hypothesis scikit-learn scipy matplotlib
+	$(VENV)-compat/bin/python $(PIP) install --no-deps --force-reinstall build/wheel/*.whl
+	$(call EMPTY,build/compat)
+	cd build/compat && $(CURDIR)/$(VENV)-compat/bin/python -m pytest -n $(WORKERS) -q \
+		tests/kernels tests/unit tests/integration
 
 levels: install
 	for level in $$($(BIN)/python -c 'import keras_compress as kc; print(kc.native_status() \

@@ -96,6 +96,8 @@ def carry_compile(source, target, **changes):
         settings = source._compile_config.config
         settings = {name: _own(value) for name, value in settings.items()}
         target.compile(**{**settings, **changes})
+        # As Keras does after cloning; a file of the model then loads without a warning.
+        target.optimizer.build(target.trainable_variables)
 
 
 class _Rebuild:
