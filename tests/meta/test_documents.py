@@ -65,7 +65,9 @@ def test_changelog_begins_with_what_is_not_released():
 
 def test_contributing_names_rooms_that_exist():
     text = document("CONTRIBUTING.md")
-    package = Path(kc.__file__).parent
+    package = ROOT / "keras_compress"
+    if not package.exists():
+        pytest.skip("the sources are not beside the tests")
     names = re.findall(
         r"`((?:functional|layers|ops|csrc|callbacks|report)/[\w/.]*)`", text
     )
