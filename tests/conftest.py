@@ -52,6 +52,16 @@ def fixed_seeds():
     keras.utils.set_random_seed(1)
 
 
+@pytest.fixture
+def two_replicas():
+    """A strategy that mirrors variables on two logical processors."""
+    cpus = tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy(
+        [cpu.name for cpu in cpus[:2]],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
+
+
 @pytest.fixture(scope="session")
 def mnist():
     """MNIST as a `Digits`; never downloaded by a test."""

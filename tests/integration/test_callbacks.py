@@ -321,20 +321,13 @@ def test_models_that_cannot_be_pruned():
         callback.on_train_begin()
 
 
-def test_pruning_under_a_mirrored_strategy():
-    cpus = tf.config.list_logical_devices("CPU")
-    if len(cpus) < 2:
-        pytest.skip("needs two logical processors, set before TensorFlow starts")
-    strategy = tf.distribute.MirroredStrategy(
-        [cpu.name for cpu in cpus[:2]],
-        cross_device_ops=tf.distribute.ReductionToOneDevice(),
-    )
-    with strategy.scope():
+def test_pruning_under_a_mirrored_strategy(two_replicas):
+    with two_replicas.scope():
         model = model_of()
     data = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(32)
     pruning = IterativePruning(schedules.Cubic(0.9))
     model.fit(data, epochs=2, verbose=0, callbacks=[pruning])
-    replicas = strategy.experimental_local_results(model.layers[0].mask.value)
+    replicas = two_replicas.experimental_local_results(model.layers[0].mask.value)
     assert len(replicas) == 2
     for replica in replicas:
         assert np.count_nonzero(~replica.numpy()) == round(0.9 * 512)

@@ -165,15 +165,8 @@ def test_trains_compiled(case, jit_compile):
 
 
 @every_layer
-def test_trains_under_a_mirrored_strategy(case):
-    cpus = tf.config.list_logical_devices("CPU")
-    if len(cpus) < 2:
-        pytest.skip("needs two logical processors, set before TensorFlow starts")
-    strategy = tf.distribute.MirroredStrategy(
-        [cpu.name for cpu in cpus[:2]],
-        cross_device_ops=tf.distribute.ReductionToOneDevice(),
-    )
-    with strategy.scope():
+def test_trains_under_a_mirrored_strategy(case, two_replicas):
+    with two_replicas.scope():
         model = model_of(case)
         model.compile("adam", "mse")
     case.compress(model.layers[0])

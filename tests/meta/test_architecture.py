@@ -194,8 +194,8 @@ def test_the_house_is_two_floors_deep():
     assert deep == []
 
 
-# Places that only one machine has, and where packages happened to come from.
-PLACES = re.compile(r"/(?:home|root|work|Users|opt)/|(?:pypi|pythonhosted|npmjs)\.\w+")
+# Places that only one machine has, and addresses of where packages came from.
+PLACES = re.compile(r"/(?:home|root|Users)/|--(?:extra-)?index-url|--find-links")
 
 
 def tracked_texts():
