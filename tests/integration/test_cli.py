@@ -246,11 +246,17 @@ def test_a_save_that_fails_leaves_the_old_file(file, small, tmp_path, monkeypatc
     assert sorted(tmp_path.iterdir()) == [file, small]
 
 
-def test_a_real_process_prints_nothing_but_json(file, small):
-    command = [sys.executable, "-m", "keras_compress", "report", file, small, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_a_real_process_prints_nothing_but_json(tmp_path):
+    command = [sys.executable, "-m", "keras_compress", "demo", "--smoke", "--json"]
+    done = subprocess.run(
+        [*command, "--output", tmp_path], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["models"]) == 2
+    told = json.loads(done.stdout)
+    assert told["different_labels"] == 0
+    assert len(told["report"]["models"]) == 2
+    assert "Epoch 1/" in done.stderr
+    assert "Data: scikit-learn's digits" in done.stderr
 
 
 def test_a_real_process_ends_with_code_1(tmp_path):
