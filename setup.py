@@ -1,8 +1,8 @@
 """Builds the package and its one native library, `keras_compress/ops/_native.so`.
 
 The library needs a C++17 compiler and nothing else: it declares the part of
-TensorFlow's C API that it uses, and is linked to no library. Without a compiler the
-package installs in pure Python.
+TensorFlow's C API that it uses, and names TensorFlow's library without having it.
+Without a compiler the package installs in pure Python.
 
 Environment:
     KERAS_COMPRESS_REQUIRE_OPS=1: A build that fails is an error.
@@ -131,11 +131,29 @@ class BuildLibrary(build_ext):
         )
 
     def _link_flags(self):
-        # TensorFlow's symbols are found when TensorFlow loads the library.
         if sys.platform == "darwin":
             return ["-undefined", "dynamic_lookup"]
         script = shlex.quote(str(ROOT / CSRC / "exports.map"))
-        return [f"-Wl,--version-script={script}"]
+        return [
+            f"-Wl,--version-script={script}",
+            *("-Wl,--no-as-needed", self._stand_in("libtensorflow_framework.so.2")),
+        ]
+
+    def _stand_in(self, name):
+        """An empty library of this name, so that ours can say that it needs it.
+
+        TensorFlow has it loaded by then, but up to 2.20 not for everybody to see: only
+        who names it finds its symbols.
+        """
+        source = Path(self.build_temp, "stand_in.cc")
+        source.write_text("")
+        made = self.compiler.object_filenames([str(source)], output_dir="")
+        self.compiler.compile([str(source)], extra_postargs=["-fPIC"])
+        library = Path(self.build_temp, name)
+        self.compiler.link_shared_object(
+            made, str(library), extra_postargs=[f"-Wl,-soname,{name}"]
+        )
+        return str(library)
 
 
 class Wheel(bdist_wheel):
@@ -151,7 +169,11 @@ class Wheel(bdist_wheel):
 
 TESTS = ["pytest", "pytest-xdist", "hypothesis", "scikit-learn", "scipy", "build"]
 EXTRAS = {
-    "demo": ["tensorflow-datasets", "matplotlib", "scikit-learn"],
+    # tensorflow-datasets prepares nothing without importlib_resources, but asks for it
+    # on old Pythons only.
+    "demo": [
+        *("tensorflow-datasets", "importlib_resources", "matplotlib", "scikit-learn")
+    ],
     "plots": ["matplotlib"],
     "tensorboard": ["tensorboard"],
     "tests": TESTS,

@@ -11,6 +11,7 @@ import math
 from keras_compress._validation import check_int, check_real, invalid
 
 
+@dataclasses.dataclass(frozen=True)
 class Schedule:
     """What all schedules share: their last value and the way to JSON and back."""
 

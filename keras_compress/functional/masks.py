@@ -230,8 +230,10 @@ class _Units:
 
     @property
     def block(self):
-        neuron = (max(self.inputs, 1), 1)
-        return neuron if self.pattern == "neuron" else self.pattern
+        """Inputs and outputs of a unit that is a block."""
+        if isinstance(self.pattern, tuple):
+            return self.pattern
+        return max(self.inputs, 1), 1
 
     @property
     def sizes(self):
