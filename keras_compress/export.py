@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_compress._rebuild import all_layers
 from keras_compress._validation import invalid
 from keras_compress.ops import twins
 
@@ -16,12 +17,15 @@ from keras_compress.ops import twins
 def export(model, path, *, portable=False):
     """Writes a SavedModel directory for serving.
 
-    It has a `serving_default` signature with a free batch dimension, and stores each
-    variable once. It is written under a temporary name beside `path` and renamed when
-    complete, so an interrupted export leaves nothing at `path`.
+    It has a `serving_default` signature and stores each variable once, and the tables
+    of lookup layers. The batch dimension is free, unless the inputs of a Functional
+    model fix it, or those of a Sequential one with stateful layers, such as
+    `LSTM(stateful=True)`. It is written under a temporary name beside `path` and
+    renamed when complete, so an interrupted export leaves nothing at `path`.
 
     Args:
-        model: A built Keras model, best a packed one: what is in it is written.
+        model: A built Sequential or Functional model, best a packed one: what is in it
+            is written.
         path: Directory to make. It must not exist, its parent must.
         portable: Whether to use standard TensorFlow operations only, which any
             TensorFlow loads, instead of the native ones, which need
@@ -31,8 +35,8 @@ def export(model, path, *, portable=False):
         `path`, as a `pathlib.Path`.
 
     Raises:
-        ValueError: If `model` is not a built Keras model, or `path` exists or cannot
-            be written.
+        ValueError: If `model` is not a built Sequential or Functional model, `path`
+            is no path, exists or cannot be written, or `portable` is not a bool.
 
     Example:
 
@@ -42,8 +46,13 @@ def export(model, path, *, portable=False):
     """
     if not isinstance(model, keras.Model):
         raise invalid("model", "a keras.Model", model)
-    if not model.built or not model.inputs:
+    # A subclassed model has no inputs, whatever it was called on.
+    if not model.built or not getattr(model, "inputs", None):
         raise invalid("model", "built, with known inputs", model.name)
+    if not isinstance(path, str | os.PathLike):
+        raise invalid("path", "a path", path)
+    if not isinstance(portable, bool):
+        raise invalid("portable", "True or False", portable)
     path = Path(path)
     if os.path.lexists(path):
         raise invalid("path", "a path where nothing is yet", str(path))
@@ -72,20 +81,34 @@ def _renamed_when_complete(path):
 
 
 def _archive(model):
-    """What is saved: one function, and the variables that it reads.
+    """What is saved: one function, and the variables and tables that it reads.
 
     `Model.export` tracks the whole model beside the function, and so stores every
     variable twice, those that only training needs included.
     """
-    sequential = isinstance(model, keras.Sequential)
-    signature = keras.tree.map_structure(
-        lambda tensor: tf.TensorSpec(
-            (None, *tensor.shape[1:]), tensor.dtype, name=tensor.name
-        ),
-        model.inputs[0] if sequential else model.input,
-    )
     archive = keras.export.ExportArchive()
     archive.add_endpoint(
-        "serve", lambda inputs: model(inputs, training=False), [signature]
+        "serve", lambda inputs: model(inputs, training=False), [_signature(model)]
     )
+    # The archive finds variables by itself, but no tables.
+    for found in tf.train.TrackableView(model).descendants():
+        if isinstance(found, tf.saved_model.experimental.TrackableResource):
+            archive.track(found)
     return archive
+
+
+def _signature(model):
+    """The specs of what the served function takes."""
+    # A Sequential keeps the batch that it was built on, which only a state insists on.
+    sequential = isinstance(model, keras.Sequential)
+    fixed = not sequential or any(
+        getattr(layer, "stateful", False) for layer in all_layers(model)
+    )
+
+    def spec(tensor):
+        batch = tensor.shape[0] if fixed else None
+        return tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, tensor.name)
+
+    return keras.tree.map_structure(
+        spec, model.inputs[0] if sequential else model.input
+    )

@@ -136,6 +136,60 @@ def test_a_plain_keras_model_exports_too(tmp_path):
     assert_close(loaded.serve(inputs), model(inputs))
 
 
+def words():
+    """A model of strings, with each layer that holds a table."""
+    first, second = (keras.Input((1,), dtype="string", name=x) for x in ("a", "b"))
+    ids = keras.layers.StringLookup(vocabulary=["x", "y"], name="ids")
+    text = keras.layers.TextVectorization(output_mode="tf_idf", name="text")
+    text.adapt(["x y z", "y z", "z"])
+    known = keras.layers.Embedding(4, 3)(ids(first))
+    told = keras.layers.Dense(3, name="fc")(text(second))
+    outputs = keras.layers.Add()([keras.layers.Flatten()(known), told])
+    model = keras.Model({"a": first, "b": second}, outputs, name="words")
+    inputs = {"a": [["x"], ["nobody"]], "b": [["x y"], ["z z"]]}
+    return model, {name: tf.constant(value) for name, value in inputs.items()}
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_lookup_tables_are_served(portable, tmp_path):
+    model, inputs = words()
+    path = kc.export(model, tmp_path / "served", portable=portable)
+    (outputs,) = serve(path, inputs).values()
+    np.testing.assert_allclose(outputs, model(inputs), rtol=1e-6)
+
+
+def test_tables_do_not_store_variables_twice(tmp_path):
+    layers = [
+        keras.Input((1,), dtype="string"),
+        keras.layers.StringLookup(vocabulary=["x", "y"]),
+        keras.layers.Embedding(1000, 300),
+    ]
+    model = keras.Sequential(layers)
+    path = kc.export(model, tmp_path / "served")
+    assert size(path) <= 1.15 * weight_bytes(model) + 60_000
+
+
+def stateful(batch, functional):
+    inputs = keras.Input(batch_shape=(batch, 3, 2), name="steps")
+    recurrent = keras.layers.LSTM(4, stateful=True)
+    if functional:
+        return keras.Model(inputs, recurrent(inputs))
+    return keras.Sequential([inputs, recurrent])
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_batch_that_a_state_fixes_stays_fixed(functional, tmp_path):
+    path = kc.export(stateful(4, functional), tmp_path / "served")
+    served = tf.saved_model.load(path).signatures["serving_default"]
+    (spec,) = served.structured_input_signature[1].values()
+    assert spec.shape == (4, 3, 2)
+    inputs = np.ones((4, 3, 2), "float32")
+    first, second = (next(iter(served(tf.constant(inputs)).values())) for _ in "12")
+    model = stateful(4, functional)
+    assert first.shape == model(inputs).shape
+    assert np.abs(first - second).max() > 0, "the state is kept"
+
+
 def test_what_exists_is_not_overwritten(tmp_path):
     packed = kc.pack(pruned(MODELS[0], 0.9))
     (tmp_path / "here").write_text("precious")
@@ -177,3 +231,27 @@ def test_what_is_no_model(model, tmp_path):
         kc.export(model, tmp_path / "served")
     with pytest.raises(ValueError, match="`model` must be built, with known inputs"):
         kc.export(keras.Sequential([keras.layers.Dense(2)]), tmp_path / "served")
+
+
+def test_a_model_without_known_inputs(tmp_path):
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    model = Subclassed(name="mine")
+    model(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"known inputs\. Received: model='mine'"):
+        kc.export(model, tmp_path / "served")
+
+
+@pytest.mark.parametrize("path", [None, 3, b"served"])
+def test_what_is_no_path(path):
+    with pytest.raises(ValueError, match=r"`path` must be a path\. Received: path="):
+        kc.export(MODELS[0](), path)
+
+
+@pytest.mark.parametrize("portable", ["no", 0, None])
+def test_portable_is_a_bool(portable, tmp_path):
+    with pytest.raises(ValueError, match="`portable` must be True or False"):
+        kc.export(MODELS[0](), tmp_path / "served", portable=portable)
+    assert not list(tmp_path.iterdir())
