@@ -70,7 +70,7 @@ def report(
     if not models:
         raise invalid("models", "one Keras model or more", models)
     for model in models:
-        model_inputs.check_model(model)
+        model_inputs.check_built(model)
     if not isinstance(batches, tuple | list) or not batches:
         raise invalid("batches", "a sequence of integers >= 1", batches)
     batches = tuple(check_int("batches", batch, minimum=1) for batch in batches)

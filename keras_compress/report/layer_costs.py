@@ -182,6 +182,21 @@ def _attention(layer, input_shape, output_shape):
     return [cost.Product(0, 0, work, layer.compute_dtype)]
 
 
+@register_cost(layers.GroupQueryAttention)
+def _group_query_attention(layer, input_shape, output_shape):
+    # Keys and values are repeated for all heads of the queries that share them.
+    query, value = input_shape[0], input_shape[1]
+    work = cost.attention_multiply_adds(
+        layer.num_query_heads,
+        math.prod(query[1:-1]),
+        math.prod(value[1:-1]),
+        layer.head_dim,
+        layer.head_dim,
+        batch=query[0],
+    )
+    return [cost.Product(0, 0, work, layer.compute_dtype)]
+
+
 @register_cost(layers.LSTM, layers.GRU, layers.SimpleRNN)
 def _recurrent(layer, input_shape, output_shape):
     shape = input_shape[0] if isinstance(input_shape, list) else input_shape

@@ -6,8 +6,8 @@ import numpy as np
 from keras_compress._validation import invalid
 
 
-def check_model(model):
-    """`model`, which must be a built Keras model."""
+def check_built(model):
+    """`model`, which must be a built Keras model of any kind, subclassed ones too."""
     if not isinstance(model, keras.Model):
         raise invalid("models", "Keras models", model)
     if not model.built:
@@ -70,7 +70,12 @@ def fitted(model, data, name):
         shapes = [x.shape for x in wanted]
         expected = f"what {model.name!r} takes, arrays of shape {shapes}"
         raise invalid(name, expected, _shapes(arrays))
-    typed = [array.astype(x.dtype) for array, x in zip(arrays, wanted, strict=True)]
+    pairs = list(zip(arrays, wanted, strict=True))
+    if any(_is_text(array) != (x.dtype == "string") for array, x in pairs):
+        types = [x.dtype for x in wanted]
+        expected = f"what {model.name!r} takes, arrays of {types}"
+        raise invalid(name, expected, [str(array.dtype) for array in arrays])
+    typed = [x if _is_text(x) else x.astype(spec.dtype) for x, spec in pairs]
     return keras.tree.pack_sequence_as(data, typed)
 
 
@@ -106,6 +111,12 @@ def _fits(array, spec):
         wanted in (None, side)
         for side, wanted in zip(array.shape[1:], spec.shape[1:], strict=True)
     )
+
+
+def _is_text(array):
+    if array.dtype.kind == "O":  # what strings of TensorFlow are in numpy
+        return all(isinstance(x, str | bytes) for x in array.flat)
+    return array.dtype.kind in "SU"
 
 
 def _zeros(model, spec):

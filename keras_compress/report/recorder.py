@@ -3,12 +3,16 @@
 import contextlib
 import dataclasses
 import math
+import threading
 
 import keras
 import tensorflow as tf
 
 from keras_compress._rebuild import all_layers
 from keras_compress.report import layer_costs
+
+# Held while layers are watched: two runs at once would watch each other's wrappers.
+_WATCHING = threading.RLock()
 
 
 @dataclasses.dataclass
@@ -39,7 +43,10 @@ class _Loop:
 
 
 class Recorder:
-    """Collects a `Trace` for every layer of `model` that computes something."""
+    """Collects a `Trace` for every layer of `model` that computes something.
+
+    Threads take turns. What another thread calls meanwhile is not recorded.
+    """
 
     def __init__(self, model, count_zeros=False):
         self.model = model
@@ -56,6 +63,10 @@ class Recorder:
 
     def run(self, inputs):
         """Calls the model on `inputs` and returns its outputs; changes nothing."""
+        with _WATCHING:
+            return self._run_once_or_twice(inputs)
+
+    def _run_once_or_twice(self, inputs):
         inputs = keras.tree.map_structure(tf.convert_to_tensor, inputs)
         if self._eager is None:
             outputs = self._run(inputs)
@@ -161,13 +172,17 @@ def _watched(layer, watch):
     """Sends every call of `layer` through `watch(layer, call, args, kwargs)`.
 
     Keras looks `call` up on the instance, so an instance attribute is enough. It goes
-    past `Layer.__setattr__`, which tracks, and locks built layers.
+    past `Layer.__setattr__`, which tracks, and locks built layers. Calls of other
+    threads go straight through.
     """
+    thread = threading.get_ident()
     names = ("call", "quantized_call")
     before = {name: layer.__dict__[name] for name in names if name in layer.__dict__}
 
     def wrap(call):
         def watched_call(*args, **kwargs):
+            if threading.get_ident() != thread:
+                return call(*args, **kwargs)
             return watch(layer, call, args, kwargs)
 
         return watched_call

@@ -1,8 +1,13 @@
 """`report` on real models: every layer call is seen, counted and left as it was."""
 
+import concurrent.futures
+import threading
+import time
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from keras_compress.layers.pruned import PrunedConv2D, PrunedDense
@@ -225,6 +230,15 @@ def test_attention_counts_what_lies_between_its_projections():
     assert found.multiply_adds == projections + 2 * 7 * 7 * 6
 
 
+def test_grouped_attention_counts_every_head_of_the_queries():
+    inputs = keras.Input((7, 8))
+    attention = layers.GroupQueryAttention(3, 4, 2, name="gqa")
+    found, by_name = only(keras.Model(inputs, attention(inputs, inputs)))
+    assert by_name["gqa"].multiply_adds == 4 * 7 * 7 * (3 + 3)
+    projections = 7 * 8 * 3 * (4 + 2 + 2 + 4)
+    assert found.multiply_adds == projections + 4 * 7 * 7 * 6
+
+
 def test_embeddings_weigh_but_do_not_multiply():
     inputs = keras.Input((9,), dtype="int32")
     found, _ = only(keras.Model(inputs, layers.Embedding(50, 4)(inputs)))
@@ -258,15 +272,11 @@ class Block(keras.Model):
 
 
 def tf_function(function):
-    import tensorflow as tf
-
     return tf.function(function)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_subclassed_models(compiled):
-    import tensorflow as tf
-
     model = Block(compiled)
     # One example: the same trace serves the report, which would see nothing of it.
     model(np.zeros((1, 5), "float32"))
@@ -343,6 +353,26 @@ def test_several_inputs():
     assert by_name["last"].input_elements == 8
 
 
+@pytest.mark.parametrize("make", [tf.constant, np.array])
+def test_strings_go_in(make):
+    inputs = keras.Input((2,), dtype="string")
+    ids = layers.StringLookup(vocabulary=["a", "b"])(inputs)
+    outputs = layers.Dense(3, name="fc")(layers.Flatten()(layers.Embedding(4, 5)(ids)))
+    model = keras.Model(inputs, outputs, name="words")
+    data = make([["a", "z"], ["b", "b"]])
+    assert only(model, inputs=data)[0].multiply_adds == 2 * 5 * 3
+    found, by_name = only(model, activations=data)
+    assert by_name["fc"].input_elements == 2 * 10
+    assert found.weights == 20 + 30
+    with pytest.raises(ValueError, match=r"arrays of \['string'\]. Received: inputs="):
+        report(model, inputs=np.ones((2, 2)))
+
+
+def test_strings_are_no_numbers():
+    with pytest.raises(ValueError, match=r"arrays of \['float32'\]"):
+        report(lenet_300_100(), inputs=np.full((1, 784), "1"))
+
+
 def test_a_model_with_a_fixed_batch_counts_one_example():
     model = keras.Sequential(
         [keras.Input(batch_shape=(4, 7, 5)), layers.LSTM(6, stateful=True)]
@@ -381,6 +411,33 @@ def test_the_model_is_left_as_it_was():
     report(model, activations=np.random.default_rng(0).normal(size=(8, 4)))
     assert snapshot(model) == before
     assert [set(layer.__dict__) for layer in model.layers] == predicted
+    assert not any("call" in layer.__dict__ for layer in [model, *model.layers])
+
+
+class Waits(layers.Layer):
+    """Gives other threads a chance to come between."""
+
+    def call(self, inputs):
+        time.sleep(0.01)
+        return inputs
+
+
+def test_threads_do_not_see_each_other():
+    model = keras.Sequential(
+        [keras.Input((4,)), Waits(), layers.Dense(3), Waits(), layers.Dense(3)]
+    )
+    data, stop = np.ones((1, 4), "float32"), threading.Event()
+
+    def use():
+        while not stop.is_set():
+            model(data)
+
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        used = pool.submit(use)
+        counted = list(pool.map(lambda _: only(model)[0].multiply_adds, range(12)))
+        stop.set()
+    used.result()
+    assert counted == [12 + 9] * 12
     assert not any("call" in layer.__dict__ for layer in [model, *model.layers])
 
 
