@@ -3,9 +3,9 @@
 import contextlib
 import fnmatch
 import json
+import math
 import os
 import sys
-import uuid
 from pathlib import Path
 
 import click
@@ -16,6 +16,8 @@ import keras_compress as kc
 from keras_compress._rebuild import walk
 from keras_compress.layers.pruned import is_pruned, total_sparsity
 from keras_compress.recipes import demo as demo_recipe
+from keras_compress.recipes.saving import save_whole
+from keras_compress.report import plots
 
 IN_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT_FILE = click.Path(dir_okay=False, path_type=Path)
@@ -57,6 +59,17 @@ class Commands(_Examples, click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             raise BadArgument(_one_line(error.format_message())) from error
+
+
+class Amount(click.FloatRange):
+    """A range of numbers that neither infinity nor `nan` is in."""
+
+    def convert(self, value, param, ctx):
+        """The number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 class Pattern(click.ParamType):
@@ -180,6 +193,9 @@ def report(files, measure, markdown, plot, as_json):
     if plot is not None:
         _check_folder("--plot", plot)
     with _at_work():
+        if plot is not None:
+            with _arguments_checked():
+                plots.check_path("--plot", plot)
         models = [_load(file, compile=False) for file in files]
         result = kc.report(*models, names=names, measure=measure)
         if plot is not None:
@@ -210,13 +226,11 @@ def report(files, measure, markdown, plot, as_json):
     type=Pattern(),
     help="Weights pruned together: 2:4, blocks such as 1x16, or neuron.",
 )
-@click.option("--sparsity", type=click.FloatRange(0, 1), help="Prune to this fraction.")
-@click.option(
-    "--threshold", type=click.FloatRange(0), help="Prune weights smaller than this."
-)
+@click.option("--sparsity", type=Amount(0, 1), help="Prune to this fraction.")
+@click.option("--threshold", type=Amount(0), help="Prune weights smaller than this.")
 @click.option(
     "--quality",
-    type=click.FloatRange(0),
+    type=Amount(0),
     help="Prune weights smaller than so many standard deviations of their layer.",
 )
 @force_option
@@ -234,19 +248,18 @@ def swap(source, target, where, pattern, force, as_json, **amounts):
     where = list(where) or ["*"]
     with _at_work():
         model = _load(source)
-        try:
+        with _arguments_checked():
             new = kc.swap(model, kc.Prune(pattern=pattern), where=where)
-        except ValueError as error:
-            raise BadArgument(_one_line(error)) from error
         layers = {
             path: layer
             for path, layer in walk(new)
             if is_pruned(layer) and _matches(path, layer, where)
         }
         if amounts:
-            for layer in layers.values():
-                layer.prune(**amounts)
-        _save(new, target)
+            with _arguments_checked():
+                for layer in layers.values():
+                    layer.prune(**amounts)
+        save_whole(new, target)
     total = total_sparsity(list(layers.values()))
     if as_json:
         sparsities = {path: layer.sparsity for path, layer in layers.items()}
@@ -275,7 +288,7 @@ def pack(source, target, batch, force, as_json):
     _check_target(target, force)
     with _at_work():
         packed = kc.pack(_load(source), batch=batch)
-        _save(packed, target)
+        save_whole(packed, target)
     layers = {path: type(layer).__name__ for path, layer in walk(packed)}
     size = target.stat().st_size
     if as_json:
@@ -323,6 +336,15 @@ def _at_work():
             raise click.ClickException(_one_line(error)) from error
 
 
+@contextlib.contextmanager
+def _arguments_checked():
+    """Says of a `ValueError` that an argument was bad."""
+    try:
+        yield
+    except ValueError as error:
+        raise BadArgument(_one_line(error)) from error
+
+
 def _load(path, compile=True):
     try:
         return keras.models.load_model(path, compile=compile)
@@ -330,16 +352,6 @@ def _load(path, compile=True):
         # A broken file may fail anywhere in Keras, h5py, zipfile or json.
         message = f"{path} is not a readable .keras file: {_one_line(error)}"
         raise click.ClickException(message) from error
-
-
-def _save(model, path):
-    """Saves under a temporary name beside `path`, and renames when complete."""
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.keras")
-    try:
-        model.save(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check_target(path, force):

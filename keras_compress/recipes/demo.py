@@ -14,6 +14,7 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress.recipes import digits as digits_module
 from keras_compress.recipes import lenet_300_100, serving
+from keras_compress.recipes.saving import save_whole
 
 SPARSITY = 0.92
 EPOCHS = (15, 30)  # of the dense training, of the pruning
@@ -114,8 +115,8 @@ def run(
     served = folder / "served"
     shutil.rmtree(served, ignore_errors=True)
     kc.export(packed, served)
-    _save(dense, folder / "dense.keras")
-    _save(packed, folder / "packed.keras")
+    save_whole(dense, folder / "dense.keras")
+    save_whole(packed, folder / "packed.keras")
     errors = [lenet_300_100.test_error(model, digits) for model in (dense, packed)]
     report = kc.report(
         dense,
@@ -141,13 +142,6 @@ def run(
         seconds=time.monotonic() - start,
         folder=folder,
     )
-
-
-def _save(model, path):
-    """Saves under a temporary name first: what is at `path` is whole or not there."""
-    temporary = path.with_name(f".{path.name}")  # Keras looks at the ending
-    model.save(temporary)
-    os.replace(temporary, path)
 
 
 def _write_report(report, folder, data, say):

@@ -1,5 +1,6 @@
 """The report as a picture: costs beside the first model's, and weights kept."""
 
+from keras_compress._validation import invalid
 from keras_compress.report import tables
 
 # Grey for the reference, then colours that also differ to the colour-blind.
@@ -19,15 +20,12 @@ def plot(report, path):
 
     Raises:
         ImportError: If matplotlib is not installed.
+        ValueError: If the path's ending is not that of a picture.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "`Report.plot` needs matplotlib, which is not installed. Install it with: "
-            'pip install "keras-compress[plots]"'
-        ) from error
+    check_path("path", path)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     rows = _cost_rows(report)
     layers = _layer_names(report)
     shown = len(layers) if len(layers) <= MOST_BARS else 0
@@ -54,6 +52,30 @@ def plot(report, path):
     )
     figure.savefig(path, dpi=150)
     return path
+
+
+def check_path(name, path):
+    """Whether matplotlib is there and can draw what the ending of a path says.
+
+    Args:
+        name: The argument that the path came by, for the message.
+        path: `pathlib.Path`.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If the path's ending is not that of a picture.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError as error:
+        raise ImportError(
+            "`Report.plot` needs matplotlib, which is not installed. Install it with: "
+            'pip install "keras-compress[plots]"'
+        ) from error
+    endings = [f".{kind}" for kind in sorted(FigureCanvasAgg.get_supported_filetypes())]
+    if path.suffix.lower() not in endings:
+        expected = f"a path that ends in one of {', '.join(endings)}"
+        raise invalid(name, expected, str(path))
 
 
 def _cost_rows(report):

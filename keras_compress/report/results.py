@@ -204,6 +204,7 @@ class Report:
 
         Raises:
             ImportError: If matplotlib is not installed.
+            ValueError: If the path's ending is not that of a picture.
         """
         return plots.plot(self, pathlib.Path(path))
 

@@ -208,6 +208,13 @@ def test_pack_of_a_model_without_compressed_layers_is_a_failure(file, tmp_path):
         (["swap", "{file}", "{file}"], "--force"),
         (["swap", "{file}", "{tmp}/x.keras", "--sparsity", "1.5"], "1.5"),
         (["swap", "{file}", "{tmp}/x.keras", "--threshold", "-1"], "-1"),
+        (["swap", "{file}", "{tmp}/x.keras", "--sparsity", "nan"], "nan"),
+        (["swap", "{file}", "{tmp}/x.keras", "--quality", "inf"], "inf"),
+        (["swap", "{file}", "{tmp}/x.keras", "--threshold", "inf"], "inf"),
+        (
+            ["swap", "{file}", "{tmp}/x.keras", "--pattern", "2:4", "--sparsity", 0.9],
+            "sparsity",
+        ),
         (["swap", "{file}", "{tmp}/x.keras", "--pattern", "five"], "five"),
         (["swap", "{file}", "{tmp}/x.keras", "--pattern", "0x4"], "pattern"),
         (["swap", "{file}", "{tmp}/x.keras", "--where", "cat*"], "fc1 (Dense)"),
@@ -223,6 +230,17 @@ def test_pack_of_a_model_without_compressed_layers_is_a_failure(file, tmp_path):
 def test_bad_arguments_are_one_line_and_code_2(file, tmp_path, words, message):
     words = [str(word).format(tmp=tmp_path, file=file) for word in words]
     assert message in one_line(run(*words), 2)
+    assert sorted(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("name", ["x.foo", "x"])
+def test_a_picture_of_no_kind_is_refused_before_the_work(
+    file, tmp_path, name, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(kc, "report", None)
+    line = one_line(run("report", file, "--plot", tmp_path / name), 2)
+    assert "`--plot` must be a path that ends in one of" in line
     assert sorted(tmp_path.iterdir()) == [file]
 
 

@@ -124,6 +124,17 @@ def test_runs_again_over_its_own_files(smoke, tmp_path):
     json.dumps(done.to_dict())
 
 
+def test_a_save_that_fails_leaves_nothing_of_its_own(tmp_path, monkeypatch):
+    def fail(self, path, **kwargs):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", fail)
+    with pytest.raises(OSError, match="No space left"):
+        demo.run(tmp_path, smoke=True, say=lambda line: None, verbose=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["served"]
+
+
 def test_says_why_it_is_not_mnist(monkeypatch):
     def fail():
         raise OSError("no network\nmore about it")
