@@ -7,6 +7,8 @@ as `TimeDistributed`. The source is left as it is.
 
 import functools
 import inspect
+import tempfile
+import warnings
 
 import keras
 
@@ -28,7 +30,7 @@ def check_model(name, model):
     """`model`, which must be a built Keras model that can be rebuilt."""
     if not isinstance(model, keras.Model):
         raise invalid(name, "a keras.Model", model)
-    if not _is_graph(model):
+    if not is_graph(model):
         raise ValueError(
             f"`{name}` must be a Sequential or Functional model, whose layers can be "
             f"replaced. Received: {model.name!r}, a subclassed {type(model).__name__}. "
@@ -55,10 +57,10 @@ def walk(model):
             return
         seen.add(id(layer))
         path = prefix + layer.name
-        if _is_graph(layer):
+        if is_graph(layer):
             for inner in layer.layers:
                 yield from visit(path + "/", inner)
-        elif _is_wrapper(layer):
+        elif is_wrapper(layer):
             yield from visit(path + "/", layer.layer)
         else:
             yield path, layer
@@ -90,29 +92,66 @@ def carry_compile(source, target, **changes):
     """Compiles `target` as `source` is, but for `changes`, with state of its own.
 
     Keras's own way goes through a config, which fails for a custom loss or metric
-    that is not registered; here the very objects are at hand.
+    that is not registered; here the very objects are at hand. An optimizer or a metric
+    that cannot be copied is warned about, and `target` is left without settings.
     """
-    if source.compiled:
-        settings = source._compile_config.config
+    if not source.compiled:
+        return
+    settings = source._compile_config.config
+    try:
         settings = {name: _own(value) for name, value in settings.items()}
-        target.compile(**{**settings, **changes})
-        # As Keras does after cloning; a file of the model then loads without a warning.
-        target.optimizer.build(target.trainable_variables)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        warnings.warn(
+            f"The compile settings of {source.name!r} are not carried over, for one of "
+            f"them cannot be copied: {str(error).splitlines()[0]} Compile the new "
+            "model yourself.",
+            stacklevel=3,
+        )
+        return
+    target.compile(**{**settings, **changes})
+    # As Keras does after cloning; a file of the model then loads without a warning.
+    target.optimizer.build(target.trainable_variables)
 
 
 class _Rebuild:
     def __init__(self, replace):
         self.replace = replace
         self.clones = {}
-        self.dropped = set()
+        # By the id of the Identity that stands in for it, the layer that was dropped.
+        self.dropped = {}
         self.replaced = set()
+        self.outputs = set()
         self.fills = []
 
     def run(self, model):
         new = self.clone_model(model)
         for fill in self.fills:
             fill()
+        self.carry_trainable(model)
         return new
+
+    def carry_trainable(self, model):
+        """Gives every model and wrapper the flag of its source, and its layers theirs.
+
+        A flag is handed down to what is inside, so the innermost come last.
+        """
+        found = []
+
+        def visit(depth, layer):
+            found.append((depth, layer))
+            for inner in _inner_layers(layer):
+                visit(depth + 1, inner)
+
+        visit(0, model)
+        for _, layer in sorted(found, key=lambda pair: pair[0]):
+            new = self.clones.get(id(layer))
+            if new is None:  # inside a wrapper that was replaced whole
+                continue
+            if type(new) is not type(layer) or _inner_layers(layer):
+                new.trainable = layer.trainable
+                continue
+            for old, copy in zip(all_layers(layer), all_layers(new), strict=True):
+                copy.trainable = old.trainable
 
     def clone(self, layer):
         """The one clone of this layer, whichever way the walk comes to it."""
@@ -123,15 +162,16 @@ class _Rebuild:
     def make(self, layer):
         if not isinstance(layer, keras.Layer):  # an operation such as x + y
             return type(layer).from_config(layer.get_config())
-        if _is_graph(layer):
+        if is_graph(layer):
             return self.clone_model(layer)
         replaced = self.replace(layer)
         if replaced is None:
-            wrapper = _is_wrapper(layer)
+            wrapper = is_wrapper(layer)
             return self.make_wrapper(layer) if wrapper else self.copy(layer)
         if replaced is DROP:
             new = keras.layers.Identity(name=layer.name)
-            self.dropped.add(id(new))
+            if id(layer) not in self.outputs:
+                self.dropped[id(new)] = layer
             return new
         new, fill = replaced
         self.replaced.add(id(new))
@@ -139,13 +179,15 @@ class _Rebuild:
         return new
 
     def make_wrapper(self, wrapper):
+        position = len(self.fills)
         inner = self.clone(wrapper.layer)
         if id(inner) in self.dropped:
             return inner
         config = wrapper.get_config()
         config.pop("layer")
         new = type(wrapper)(inner, **config)
-        self.fills.append(lambda: _copy_own(wrapper, new))
+        # Some wrappers count the kernel inside as their own: what fills it comes later.
+        self.fills.insert(position, lambda: _copy_own(wrapper, new))
         return new
 
     def copy(self, layer):
@@ -164,38 +206,47 @@ class _Rebuild:
         return new
 
     def clone_model(self, model):
-        if isinstance(model, keras.Sequential):
-            new = self.clone_sequential(model)
-        else:
-            new = keras.models.clone_model(
-                _not_compiled(model),
-                input_tensors=keras.tree.map_structure(_inputs_of(model), model.input),
-                clone_function=self.clone,
-                call_function=self.call,
+        # An output has the name of its layer, which a loss may be given by.
+        self.outputs.update(id(layer) for layer in _output_layers(model))
+        new = self.clone_graph(model)
+        if type(new) is not type(model):
+            raise ValueError(
+                f"Model {model.name!r} is of the class {type(model).__name__}, which "
+                "cannot be rebuilt from its layers. Pass "
+                "keras.Model(model.inputs, model.outputs) instead."
             )
-            if type(new) is not type(model):
-                raise ValueError(
-                    f"Model {model.name!r} is of the class {type(model).__name__}, "
-                    "which cannot be rebuilt from inputs and outputs. Pass "
-                    "keras.Model(model.inputs, model.outputs) instead."
-                )
-            if not model.trainable:
-                new.trainable = False
+        self.clones[id(model)] = new
         return new
+
+    def clone_graph(self, model):
+        if isinstance(model, keras.Sequential):
+            return self.clone_sequential(model)
+        return keras.models.clone_model(
+            _not_compiled(model),
+            input_tensors=keras.tree.map_structure(_inputs_of(model), model.input),
+            clone_function=self.clone,
+            call_function=self.call,
+        )
 
     def clone_sequential(self, model):
         layers = [self.clone(layer) for layer in model.layers]
-        kept = [layer for layer in layers if id(layer) not in self.dropped]
-        new = keras.Sequential(name=model.name, trainable=model.trainable)
+        new = keras.Sequential(name=model.name)
         for tensor in map(_inputs_of(model), model.inputs or []):
             new.add(tensor)
-        for layer in kept or layers:
-            new.add(layer)
+        for layer in layers:
+            if id(layer) not in self.dropped:
+                new.add(layer)
         return new
 
     def call(self, layer, *args, **kwargs):
         if id(layer) in self.dropped:
-            return args[0] if args else next(iter(kwargs.values()))
+            if not kwargs.get("training"):
+                return args[0] if args else next(iter(kwargs.values()))
+            # Called so as to act in inference, too: it stays.
+            source = self.dropped[id(layer)]
+            layer = self.clones[id(source), "kept"] = self.clones.get(
+                (id(source), "kept")
+            ) or self.copy(source)
         if id(layer) in self.replaced:
             # Of the old layer's arguments, such as `training`, what the new one takes.
             takes = inspect.signature(layer.call).parameters
@@ -211,12 +262,12 @@ def _functional_class():
     return type(keras.Model(tensor, tensor, name="keras_compress_probe"))
 
 
-def _is_graph(layer):
+def is_graph(layer):
     """Whether `layer` is a Sequential or a Functional model."""
     return isinstance(layer, keras.Sequential | _functional_class())
 
 
-def _is_wrapper(layer):
+def is_wrapper(layer):
     """Whether `layer` wraps one layer that its config holds under "layer"."""
     wrapper = keras.layers.Wrapper
     return (
@@ -232,18 +283,37 @@ def _not_compiled(model):
     return type(model)(inputs=model.input, outputs=model.output, name=model.name)
 
 
+def _inner_layers(layer):
+    if is_graph(layer):
+        return layer.layers
+    return [layer.layer] if is_wrapper(layer) else []
+
+
+def _output_layers(model):
+    """The layers whose outputs are those of `model`."""
+    if isinstance(model, keras.Sequential):
+        return model.layers[-1:]
+    outputs = {id(tensor) for tensor in model.outputs}
+    found = []
+    for layer in model.layers:
+        try:
+            tensors = keras.tree.flatten(layer.output)
+        except (AttributeError, ValueError):  # called more than once
+            continue
+        if outputs & {id(tensor) for tensor in tensors}:
+            found.append(layer)
+    return found
+
+
 def _inputs_of(model):
-    """A function from an input tensor of `model` to a new Input of the same name."""
+    """A function from an input tensor of `model` to a new one of the same kind."""
     sources = [x for x in all_layers(model) if isinstance(x, keras.layers.InputLayer)]
 
     def new_input(tensor):
-        names = [layer.name for layer in sources if layer.output is tensor]
-        return keras.Input(
-            batch_shape=tensor.shape,
-            dtype=tensor.dtype,
-            sparse=tensor.sparse,
-            name=names[0] if names else None,
-        )
+        for layer in sources:
+            if layer.output is tensor:
+                return type(layer).from_config(layer.get_config()).output
+        return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
 
     return new_input
 
@@ -262,9 +332,19 @@ def _copy_lambda(layer):
 
 
 def _copy_own(source, target):
+    """Gives `target` what Keras would save of `source` itself."""
     store = {}
     source.save_own_variables(store)
     target.load_own_variables(store)
+    if hasattr(source, "save_assets"):  # the vocabulary of a lookup
+        with tempfile.TemporaryDirectory() as folder:
+            source.save_assets(folder)
+            target.load_assets(folder)
+    if hasattr(source, "set_vocabulary"):
+        # Keras saves none where one was an argument, even if another was set later.
+        words = source.get_vocabulary(include_special_tokens=False)
+        if words != target.get_vocabulary(include_special_tokens=False):
+            target.set_vocabulary(words)
 
 
 def _copy_all(source, target):
@@ -273,13 +353,12 @@ def _copy_all(source, target):
 
 
 def _own(value):
-    """A copy of what has a state; functions, names and numbers as they are."""
+    """A copy of what has a state; losses, functions and names as they are."""
     if isinstance(value, dict):
         return {key: _own(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_own(item) for item in value)
-    stateful = keras.optimizers.Optimizer | keras.losses.Loss | keras.metrics.Metric
-    if isinstance(value, stateful):
+    if isinstance(value, keras.optimizers.Optimizer | keras.metrics.Metric):
         return _from_config(value)
     return value
 

@@ -4,9 +4,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_compress._rebuild import DROP, carry_compile, check_model, rebuild, walk
+from keras_compress._rebuild import (
+    DROP,
+    carry_compile,
+    check_model,
+    is_wrapper,
+    rebuild,
+    walk,
+)
 from keras_compress._validation import check_int
 from keras_compress.functional.sparse import sparse_pays
+from keras_compress.layers._config import arguments_of, copy_variables
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
 from keras_compress.layers.pruned import PrunedConv2D, PrunedDense
 
@@ -29,10 +37,11 @@ def pack(model, *, batch=None):
     Pruned layers become `SparseDense` and `SparseConv2D`, which keep the weights that
     are not zero; or plain `Dense` and `Conv2D` where those are smaller or faster, by
     `keras_compress.functional.sparse.sparse_pays`. Convolutions in groups stay plain.
-    Dropout, noise and activity regularisation vanish. All other layers stay as they
-    are, with weights that no longer train. Loss and metrics are carried over, so that
-    `evaluate` works at once. The outputs equal those of the trained model to float32
-    rounding.
+    Dropout, noise and activity regularisation vanish (but not where they are called
+    with `training=True`, and not subclasses of them, which may do anything). All other
+    layers stay as they are, with weights that no longer train. Loss and metrics are
+    carried over, so that `evaluate` works at once. The outputs equal those of the
+    trained model to float32 rounding.
 
     Args:
         model: A built Sequential or Functional model with compressed layers. It is
@@ -66,14 +75,21 @@ def pack(model, *, batch=None):
             "keras_compress.Prune())"
         )
 
+    wrapped = set()
+
     def replace(layer):
-        if isinstance(layer, TRAINING_ONLY):
+        if type(layer) in TRAINING_ONLY:
             return DROP
         if _is_dense_in_time(layer):
             # Dense works on the last axis anyway, and without the wrapper's loop.
-            return PACKERS[type(layer.layer)](layer.layer, batch, layer.name)
+            return _pack_pruned_dense(layer.layer, layer.name, batch)
+        if is_wrapper(layer) and type(layer) is not keras.layers.TimeDistributed:
+            # It may want a kernel, as spectral normalisation does.
+            wrapped.add(id(layer.layer))
         packer = PACKERS.get(type(layer))
-        return None if packer is None else packer(layer, batch, layer.name)
+        if packer is None:
+            return None
+        return packer(layer, layer.name, batch, plain=id(layer) in wrapped)
 
     packed = rebuild(model, replace)
     packed.trainable = False
@@ -88,24 +104,16 @@ def _is_dense_in_time(layer):
     )
 
 
-def _pack_pruned_dense(layer, batch, name):
-    kernel = _kernel(layer)
-    common = {
-        "units": layer.units,
-        "name": name,
-        "dtype": layer.dtype_policy,
-        "activation": layer.activation,
-        "use_bias": layer.use_bias,
-    }
-    if _sparse_pays(kernel, batch):
-        new = SparseDense(nonzeros=np.count_nonzero(kernel), **common)
-        return new, lambda: new.fill(kernel, layer.bias)
+def _pack_pruned_dense(layer, name, batch, plain=False):
+    common = {"units": layer.units, **_common_arguments(layer, name)}
+    if not plain and _sparse_pays(layer, batch):
+        new = SparseDense(nonzeros=_nonzeros(layer), **common)
+        return new, lambda: _fill_sparse(new, layer)
     new = keras.layers.Dense(**common)
-    return new, lambda: _fill_plain(new, kernel, layer.bias)
+    return new, lambda: _fill_plain(new, layer)
 
 
-def _pack_pruned_conv2d(layer, batch, name):
-    kernel = _kernel(layer)
+def _pack_pruned_conv2d(layer, name, batch, plain=False):
     common = {
         "filters": layer.filters,
         "kernel_size": layer.kernel_size,
@@ -113,39 +121,51 @@ def _pack_pruned_conv2d(layer, batch, name):
         "padding": layer.padding,
         "data_format": layer.data_format,
         "dilation_rate": layer.dilation_rate,
-        "name": name,
-        "dtype": layer.dtype_policy,
-        "activation": layer.activation,
-        "use_bias": layer.use_bias,
+        **_common_arguments(layer, name),
     }
     # Every output pixel is a row of the product, so even one image is a large batch.
-    if layer.groups == 1 and _sparse_pays(kernel, batch=64):
-        new = SparseConv2D(nonzeros=np.count_nonzero(kernel), **common)
-        return new, lambda: new.fill(kernel, layer.bias)
+    if not plain and layer.groups == 1 and _sparse_pays(layer, batch=64):
+        new = SparseConv2D(nonzeros=_nonzeros(layer), **common)
+        return new, lambda: _fill_sparse(new, layer)
     new = keras.layers.Conv2D(groups=layer.groups, **common)
-    return new, lambda: _fill_plain(new, kernel, layer.bias)
+    return new, lambda: _fill_plain(new, layer)
 
 
-# How each trained layer is packed: a function of the layer, the batch hint and the new
-# name, to a new layer and what fills it once it is built.
+# How each trained layer is packed: a function of the layer, the new name, the batch
+# hint and whether it must stay plain, to a new layer and what fills it once built.
 PACKERS = {
     PrunedDense: _pack_pruned_dense,
     PrunedConv2D: _pack_pruned_conv2d,
 }
 
 
+def _common_arguments(layer, name):
+    arguments = arguments_of(layer)
+    kept = {key: arguments[key] for key in ("dtype", "activation", "use_bias")}
+    return {"name": name, **kept}
+
+
 def _kernel(layer):
-    return ops.convert_to_numpy(ops.cast(layer.effective_kernel(), "float32"))
+    return ops.convert_to_numpy(layer.effective_kernel())
 
 
-def _sparse_pays(kernel, batch):
-    matrix = kernel.reshape(-1, kernel.shape[-1])
+def _nonzeros(layer):
+    # As float32, in which it is stored: what is too small for that is a zero there.
+    return int(np.count_nonzero(_kernel(layer).astype("float32")))
+
+
+def _sparse_pays(layer, batch):
+    matrix = _kernel(layer).reshape(-1, layer.kernel.shape[-1])
     sparsity = 1.0 - np.count_nonzero(matrix) / matrix.size
     batches = (1, 64) if batch is None else (batch,)
     return all(sparse_pays(*matrix.shape, sparsity, size) for size in batches)
 
 
-def _fill_plain(layer, kernel, bias):
-    layer.kernel.assign(kernel)
-    if layer.bias is not None:
-        layer.bias.assign(bias)
+def _fill_sparse(new, layer):
+    copy_variables(layer, new)
+    new.fill(_kernel(layer), layer.bias)
+
+
+def _fill_plain(new, layer):
+    copy_variables(layer, new)
+    new.kernel.assign(layer.effective_kernel())

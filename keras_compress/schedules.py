@@ -13,11 +13,20 @@ from keras_compress._validation import check_int, check_real, invalid
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """What all schedules share: their last value and the way to JSON and back."""
+    """What all schedules share. To write one of your own, override `at`."""
 
     def __call__(self, progress):
         """The sparsity, in `[0, 1]`, at this progress, in `[0, 1]`."""
-        raise TypeError(f"{type(self).__name__} is abstract: write __call__")
+        return self.at(check_real("progress", progress, minimum=0.0, maximum=1.0))
+
+    def at(self, progress):
+        """The sparsity at a progress that was checked."""
+        raise TypeError(f"{type(self).__name__} is abstract: write `at`")
+
+    @property
+    def end(self):
+        """The progress from which on the sparsity no longer changes."""
+        return 1.0
 
     @property
     def final(self):
@@ -32,6 +41,16 @@ class Schedule:
     def from_config(cls, config):
         """The schedule of these arguments."""
         return cls(**config)
+
+    def _check_start(self):
+        if self._check("start", minimum=0.0, maximum=1.0) == 1.0:
+            raise invalid("start", "a number in [0, 1)", self.start)
+
+    def _check(self, name, **limits):
+        """Checks an argument and stores it as a plain number, which JSON knows."""
+        value = check_real(name, getattr(self, name), **limits)
+        object.__setattr__(self, name, value)
+        return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,16 +75,16 @@ class Constant(Schedule):
     start: float = 0.0
 
     def __post_init__(self):
-        check_real("sparsity", self.sparsity, minimum=0.0, maximum=1.0)
-        _check_start(self.start)
+        self._check("sparsity", minimum=0.0, maximum=1.0)
+        self._check_start()
 
     @property
     def end(self):
         """The progress from which on the sparsity no longer changes."""
         return self.start
 
-    def __call__(self, progress):
-        """The sparsity, in `[0, 1]`, at this progress, in `[0, 1]`."""
+    def at(self, progress):
+        """The sparsity at a progress that was checked."""
         return self.sparsity if progress >= self.start else 0.0
 
 
@@ -104,15 +123,15 @@ class Cubic(Schedule):
     end: float = 0.75
 
     def __post_init__(self):
-        check_real("sparsity", self.sparsity, minimum=0.0, maximum=1.0)
-        check_real("initial", self.initial, minimum=0.0, maximum=self.sparsity)
-        _check_start(self.start)
-        check_real("end", self.end, minimum=0.0, maximum=1.0)
+        self._check("sparsity", minimum=0.0, maximum=1.0)
+        self._check("initial", minimum=0.0, maximum=self.sparsity)
+        self._check_start()
+        self._check("end", minimum=0.0, maximum=1.0)
         if self.end <= self.start:
             raise invalid("end", f"greater than start={self.start!r}", self.end)
 
-    def __call__(self, progress):
-        """The sparsity, in `[0, 1]`, at this progress, in `[0, 1]`."""
+    def at(self, progress):
+        """The sparsity at a progress that was checked."""
         if progress < self.start:
             return 0.0
         if progress >= self.end:
@@ -150,16 +169,17 @@ class Rounds(Schedule):
     rounds: int = 5
 
     def __post_init__(self):
-        check_real("sparsity", self.sparsity, minimum=0.0, maximum=1.0)
-        check_int("rounds", self.rounds, minimum=1)
+        self._check("sparsity", minimum=0.0, maximum=1.0)
+        rounds = check_int("rounds", self.rounds, minimum=1)
+        object.__setattr__(self, "rounds", rounds)
 
     @property
     def end(self):
         """The progress from which on the sparsity no longer changes."""
         return (self.rounds - 1) / self.rounds
 
-    def __call__(self, progress):
-        """The sparsity, in `[0, 1]`, at this progress, in `[0, 1]`."""
+    def at(self, progress):
+        """The sparsity at a progress that was checked."""
         if progress >= self.end:
             return self.sparsity
         # A progress such as 2 / 5 computed as 0.4 must not fall into the round before.
@@ -167,9 +187,3 @@ class Rounds(Schedule):
         if self.sparsity == 1.0:
             return done / self.rounds
         return 1.0 - (1.0 - self.sparsity) ** (done / self.rounds)
-
-
-def _check_start(start):
-    check_real("start", start, minimum=0.0, maximum=1.0)
-    if start == 1.0:
-        raise invalid("start", "a number in [0, 1)", start)

@@ -3,6 +3,8 @@
 import fnmatch
 import warnings
 
+import keras
+
 from keras_compress._rebuild import (
     all_layers,
     carry_compile,
@@ -32,7 +34,7 @@ def swap(model, config, *, where=None, data=None):
             to configs, of which the first that matches a layer is taken.
         where: Which layers to swap, of those that `config` supports: a glob such as
             `"fc*"`, a list of globs or names, or a function of a layer that says yes
-            or no. Globs are held against the layer's name and its path, which is the
+            or no. Every glob must match a layer: its name, or its path, which is the
             names of the models around it and its own, joined by slashes. Defaults to
             all.
         data: Calibration inputs, for configs that need them.
@@ -52,20 +54,12 @@ def swap(model, config, *, where=None, data=None):
     'PrunedDense'
     """
     check_model("model", model)
-    rules = _rules(config, where)
     if data is not None:
         raise invalid(
             "data", "None: no config here uses calibration inputs", type(data)
         )
-    layers = list(walk(model))
-    chosen = {}
-    for wanted, one in rules:
-        matches = [(p, x) for p, x in layers if one.supports(x) and wanted(p, x)]
-        if not matches:
-            raise _nothing_matched(model, layers, one, wanted)
-        for _, layer in matches:
-            chosen.setdefault(id(layer), one)
-    _warn_of_unreachable(model, layers, rules)
+    chosen = {id(layer): one for _, layer, one in matching(model, config, where)}
+    _warn_of_unreachable(model, _rules(config, where))
 
     def replace(layer):
         one = chosen.get(id(layer))
@@ -76,27 +70,51 @@ def swap(model, config, *, where=None, data=None):
     return new
 
 
-class _Wanted:
-    """Whether a layer is meant by one `where`, and how to say so."""
+def matching(model, config, where=None):
+    """The layers that `swap` would swap with these arguments.
 
-    def __init__(self, where):
-        self.where = where
-        self.names = [where] if isinstance(where, str) else where
+    Args:
+        model: A built Sequential or Functional model.
+        config: As of `swap`.
+        where: As of `swap`.
 
-    def __call__(self, path, layer):
-        if self.where is None:
-            return True
-        if callable(self.where):
-            return bool(self.where(layer))
-        return any(
-            fnmatch.fnmatchcase(text, name)
-            for name in self.names
-            for text in (layer.name, path)
-        )
+    Returns:
+        List of tuples: the layer's path, the layer, and its config.
+
+    Raises:
+        ValueError: As of `swap`.
+    """
+    layers = list(walk(model))
+    chosen = {}
+    for wanted, one in _rules(config, where):
+        matches = [
+            (path, layer)
+            for path, layer in layers
+            if one.supports(layer) and _is_wanted(path, layer, wanted)
+        ]
+        if not matches:
+            raise _nothing_matched(model, layers, one, wanted)
+        new = [match for match in matches if id(match[1]) not in chosen]
+        if not new and isinstance(config, dict):
+            raise ValueError(
+                f"`config` must give every pattern a layer of its own. Received: all "
+                f"that {wanted!r} matches is taken by patterns before it."
+            )
+        chosen.update({id(layer): (path, layer, one) for path, layer in new})
+    return list(chosen.values())
+
+
+def _is_wanted(path, layer, wanted):
+    """Whether a layer is meant by a glob, a function, or `None` for all."""
+    if wanted is None:
+        return True
+    if callable(wanted):
+        return bool(wanted(layer))
+    return any(fnmatch.fnmatchcase(text, wanted) for text in (layer.name, path))
 
 
 def _rules(config, where):
-    """Pairs of a `_Wanted` and a config."""
+    """Pairs of a glob, function or `None`, and the config of what it matches."""
     if isinstance(config, dict):
         if where is not None:
             raise invalid("where", "None when `config` is a mapping", where)
@@ -107,19 +125,24 @@ def _rules(config, where):
             if not isinstance(key, str):
                 raise invalid("config", "a mapping from globs (str)", config)
     else:
-        pairs = [(where, config)]
-    for pattern, one in pairs:
+        _check_where(where)
+        # Of several names every one must match.
+        names = where if isinstance(where, list | tuple | set) else [where]
+        pairs = [(name, config) for name in names]
+    for _, one in pairs:
         if not isinstance(one, SwapConfig):
             raise invalid(
                 "config", "a config such as keras_compress.Prune(), or a mapping", one
             )
-        _check_where(pattern)
-    return [(_Wanted(pattern), one) for pattern, one in pairs]
+    return pairs
 
 
 def _check_where(where):
-    names = isinstance(where, list | tuple) and all(isinstance(n, str) for n in where)
-    if not (where is None or isinstance(where, str) or callable(where) or names):
+    if isinstance(where, list | tuple | set):
+        fits = len(where) > 0 and all(isinstance(name, str) for name in where)
+    else:
+        fits = where is None or isinstance(where, str) or callable(where)
+    if not fits or isinstance(where, keras.layers.Layer):
         raise invalid(
             "where", "a glob, a list of globs, or a function of a layer", where
         )
@@ -133,19 +156,20 @@ def _nothing_matched(model, layers, config, wanted):
     )
     return ValueError(
         f"No layer of {model.name!r} that {type(config).__name__} supports matches "
-        f"where={wanted.where!r}. Its layers:\n{found}"
+        f"{'`where`' if wanted is None else repr(wanted)}. Its layers:\n{found}"
     )
 
 
-def _warn_of_unreachable(model, layers, rules):
+def _warn_of_unreachable(model, rules):
     """Says which layers lie inside a custom layer, where a swap cannot reach."""
-    reached = {id(layer) for _, layer in layers}
+    reached = {id(layer) for _, layer in walk(model)}
     missed = [
         layer.name
         for layer in all_layers(model)
         if id(layer) not in reached
         and any(
-            one.supports(layer) and wanted(layer.name, layer) for wanted, one in rules
+            one.supports(layer) and _is_wanted(layer.name, layer, wanted)
+            for wanted, one in rules
         )
     ]
     if missed:

@@ -6,9 +6,11 @@ import keras
 class ProgressCallback(keras.callbacks.Callback):
     """Calls `on_progress` with the fraction of the fit that is done, in `[0, 1]`.
 
-    At the start of the first epoch, whichever that is (`initial_epoch` counts, and so
-    does the epoch that `BackupAndRestore` goes back to), after every batch, and after
-    every epoch. Where the length of an epoch is unknown, at epochs only.
+    At the start of every epoch (`initial_epoch` counts, and so does the epoch that
+    `BackupAndRestore` goes back to), after every batch, and at the end. Where the
+    length of an epoch is unknown, the first one tells it: within that one there is no
+    progress. Nothing changes between an epoch's last batch and its validation, but for
+    a fit of a single epoch of unknown length.
     """
 
     def __init__(self):
@@ -21,26 +23,26 @@ class ProgressCallback(keras.callbacks.Callback):
         """Acts on the progress of the fit. To be overridden."""
 
     def on_train_begin(self, logs=None):
-        self._epoch = None
+        self._steps = self.params["steps"]
+        self._batches = 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        # Only here is the first epoch known: BackupAndRestore may have moved it.
-        first = self._epoch is None
         self._epoch = epoch
-        if first:
-            self._report(epoch / self.params["epochs"])
+        self._report(epoch / self.params["epochs"])
 
     def on_train_batch_end(self, batch, logs=None):
         # The batch is the last one of the execution, so steps_per_execution needs no
         # care; nor does gradient accumulation, for a batch is a batch.
-        steps = self.params["steps"]
-        if steps:
+        self._batches = batch + 1
+        if self._steps:
             # One division of whole numbers: a third of the fit must not be 0.33329.
-            done = self._epoch * steps + min(batch + 1, steps)
-            self._report(done / (self.params["epochs"] * steps))
+            done = self._epoch * self._steps + min(self._batches, self._steps)
+            self._report(done / (self.params["epochs"] * self._steps))
 
     def on_epoch_end(self, epoch, logs=None):
-        self._report((epoch + 1) / self.params["epochs"])
+        self._steps = self._steps or self._batches
+        if epoch + 1 == self.params["epochs"]:
+            self._report(1.0)
 
     def _report(self, progress):
         self.progress = progress

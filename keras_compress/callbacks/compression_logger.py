@@ -5,7 +5,7 @@ import importlib.util
 import keras
 import tensorflow as tf
 
-from keras_compress._rebuild import all_layers
+from keras_compress._rebuild import all_layers, walk
 from keras_compress.layers.pruned import is_pruned, packed_bytes
 
 
@@ -13,7 +13,8 @@ class CompressionLogger(keras.callbacks.Callback):
     """Logs the sparsity and the compressed size of every pruned layer, epoch by epoch.
 
     Adds `<layer>/sparsity` and `<layer>/packed_bytes` to the logs, from where they
-    reach `History`, and writes them as TensorBoard scalars if asked to.
+    reach `History`; a layer inside a nested model has the path that `swap` knows it by,
+    such as `block/fc1`. Writes them as TensorBoard scalars if asked to.
 
     Args:
         log_dir: Directory for TensorBoard. Defaults to `None`: logs only.
@@ -41,11 +42,13 @@ class CompressionLogger(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 
     def on_epoch_end(self, epoch, logs=None):
+        paths = {id(layer): path for path, layer in walk(self.model)}
         values = {}
         for layer in all_layers(self.model):
             if is_pruned(layer):
-                values[f"{layer.name}/sparsity"] = layer.sparsity
-                values[f"{layer.name}/packed_bytes"] = packed_bytes(layer)
+                path = paths.get(id(layer), layer.name)
+                values[f"{path}/sparsity"] = layer.sparsity
+                values[f"{path}/packed_bytes"] = packed_bytes(layer)
         if logs is not None:
             logs.update(values)
         if self._writer is not None:

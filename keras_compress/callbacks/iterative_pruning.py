@@ -7,7 +7,7 @@ from keras import ops
 from keras_compress._rebuild import all_layers
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.callbacks._progress import ProgressCallback
-from keras_compress.functional.masks import max_sparsity
+from keras_compress.functional.masks import check_sparsity
 from keras_compress.layers.pruned import (
     is_pruned,
     packed_bytes,
@@ -26,9 +26,14 @@ class IterativePruning(ProgressCallback):
     A schedule speaks of the fraction of the fit that is done, so a fit of thirty steps
     reaches the same sparsity as one of thirty thousand. What is pruned stays pruned:
     where layers are sparser than the schedule asks, as in a fit that goes on from an
-    earlier one, they are left as they are. A fit that ends before the schedule does
-    warns. Adds `sparsity` (over all pruned layers, in `[0, 1]`) and `packed_bytes`
-    (what their kernels take when compressed) to the logs of every epoch.
+    earlier one, they are left as they are. Frozen layers are pruned, too. Adds
+    `sparsity` (over all pruned layers, in `[0, 1]`) and `packed_bytes` (what their
+    kernels take when compressed) to the logs of every epoch.
+
+    Warns if the fit ends before the schedule does, if no step was left to train the
+    final masks, or if weights were restored that bring an earlier mask back, as
+    `EarlyStopping(restore_best_weights=True)` does: put this callback behind that one,
+    and give that one a `start_from_epoch` behind the schedule's end.
 
     Args:
         schedule: A schedule of `keras_compress.schedules`.
@@ -82,13 +87,7 @@ class IterativePruning(ProgressCallback):
                 "Swap some first: keras_compress.swap(model, keras_compress.Prune())"
             )
         for layer in self._layers:
-            if self.schedule.final > max_sparsity(layer.pattern):
-                raise invalid(
-                    "schedule",
-                    f"a schedule to at most {max_sparsity(layer.pattern):g}, the "
-                    f"sparsity of pattern {layer.pattern!r} in layer {layer.name!r}",
-                    self.schedule,
-                )
+            check_sparsity("schedule", self.schedule.final, layer.pattern)
         if getattr(self.model.optimizer, "iterations", None) is None:
             raise ValueError(
                 "IterativePruning needs an optimizer that counts its `iterations`. "
@@ -96,12 +95,17 @@ class IterativePruning(ProgressCallback):
             )
         self._last_progress = None
         self._last_step = None
+        self._ended_at = None
+        self._reached = 0.0
 
     def on_progress(self, progress):
         if self._is_due(progress):
             self._prune(self.schedule(progress))
             self._last_progress = progress
             self._last_step = self._step()
+            self._reached = total_sparsity(self._layers)
+            if self._ended_at is None and progress >= self.schedule.end:
+                self._ended_at = progress
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
@@ -110,15 +114,28 @@ class IterativePruning(ProgressCallback):
             logs["packed_bytes"] = sum(packed_bytes(layer) for layer in self._layers)
 
     def on_train_end(self, logs=None):
-        if self.progress < self.schedule.end:
-            warnings.warn(
+        sparsity = total_sparsity(self._layers)
+        if self._ended_at is None:
+            problem = (
                 f"The fit ended at {self.progress:.0%} of its progress, before the "
                 f"pruning schedule did at {self.schedule.end:.0%}: the sparsity is "
-                f"{total_sparsity(self._layers):.4f} instead of "
-                f"{self.schedule.final:.4f}. Fit on with `initial_epoch`, or call "
-                "`prune` of the layers.",
-                stacklevel=2,
+                f"{sparsity:.4f} instead of {self.schedule.final:.4f}. Fit on with "
+                "`initial_epoch`, or call `prune` of the layers."
             )
+        elif sparsity < self._reached:
+            problem = (
+                f"The sparsity fell from {self._reached:.4f} to {sparsity:.4f} after "
+                "the last pruning: weights of an earlier time were restored. Let "
+                "EarlyStopping start from an epoch behind the end of the schedule."
+            )
+        elif self._ended_at == 1.0 > self.schedule.end:
+            problem = (
+                "The fit was too short for its pruning schedule: the final masks came "
+                "after the last step, and nothing has trained what they left. Fit on."
+            )
+        else:
+            return
+        warnings.warn(problem, stacklevel=2)
 
     def _is_due(self, progress):
         last = self._last_progress

@@ -68,6 +68,28 @@ def max_sparsity(pattern):
     return 1.0 if n_of_m is None else 1.0 - n_of_m[0] / n_of_m[1]
 
 
+def check_sparsity(name, sparsity, pattern):
+    """`sparsity` as a `float` in `[0, 1]` that a pattern can reach.
+
+    Args:
+        name: The argument's name, for the error.
+        sparsity: Number.
+        pattern: See the table of this module.
+
+    Returns:
+        The `float`.
+
+    Raises:
+        ValueError: If it is not such a number.
+    """
+    sparsity = check_real(name, sparsity, minimum=0.0, maximum=1.0)
+    most = max_sparsity(pattern)
+    # 1 - 4 / 5 is less than 0.2.
+    if sparsity > most + 1e-12:
+        raise invalid(name, f"<= {most:g} for the pattern {pattern!r}", sparsity)
+    return sparsity
+
+
 def magnitude_mask(kernel, sparsity, *, pattern=None, mask=None):
     """Keeps the largest weights: `|w|` is the score of `mask_from_scores`.
 
@@ -122,7 +144,7 @@ def mask_from_scores(scores, sparsity, *, pattern=None, mask=None, regrow=True):
     array([[ True, False],
            [ True, False]])
     """
-    sparsity = check_real("sparsity", sparsity, minimum=0.0, maximum=1.0)
+    sparsity = check_sparsity("sparsity", sparsity, check_pattern(pattern))
     units = _Units(scores, pattern, mask)
     return units.expand(_lowest(units, units.count(sparsity), regrow))
 
@@ -185,7 +207,7 @@ def global_masks(scores, sparsity, *, patterns=None, masks=None, regrow=True):
     masks = masks or [None] * len(scores)
     layers = [_Units(*layer) for layer in zip(scores, patterns, masks, strict=True)]
     for units in layers:
-        units.check_reach(sparsity)
+        check_sparsity("sparsity", sparsity, units.pattern)
     merged = _Merged(layers)
     target = round(sparsity * sum(np.size(layer) for layer in scores))
     drop = _lowest(merged, merged.count(target), regrow)
@@ -242,16 +264,8 @@ class _Units:
             return np.ones(1, int)
         return _block_sum(np.ones((self.inputs, self.outputs), int), self.block)
 
-    def check_reach(self, sparsity):
-        if sparsity > max_sparsity(self.pattern) + 1e-12:
-            most = max_sparsity(self.pattern)
-            raise invalid(
-                "sparsity", f"<= {most:g} for the pattern {self.pattern!r}", sparsity
-            )
-
     def count(self, sparsity):
         """How many units go at this sparsity."""
-        self.check_reach(sparsity)
         total = self.scores.size
         if self.candidates is not None:
             return min(round(sparsity * self.candidates.size), total)

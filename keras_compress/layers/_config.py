@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+import keras
 from keras import ops
 
 
@@ -32,8 +33,14 @@ class SwapConfig:
             An unbuilt layer, and a function of no arguments to call after it is built.
         """
         new_class = self.layers[type(layer)]
-        arguments = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        new = new_class.from_config({**layer.get_config(), **arguments})
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        try:
+            new = new_class(**{**arguments_of(layer), **own})
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) cannot be swapped for "
+                f"{new_class.__name__}: {error}"
+            ) from error
         return new, lambda: copy_variables(layer, new)
 
     def get_config(self):
@@ -46,8 +53,33 @@ class SwapConfig:
         return cls(**config)
 
 
+def arguments_of(layer):
+    """The arguments that a layer was made with, to make another with the same.
+
+    Where a config would hold a function or an object in writing, this holds the very
+    thing, registered or not; but not a layer used as an activation, which has weights.
+    """
+    arguments = layer.get_config()
+    for name in arguments:
+        if name.endswith(("activation", "initializer", "regularizer", "constraint")):
+            arguments[name] = _without_weights(getattr(layer, name))
+    arguments["dtype"] = layer.dtype_policy
+    return arguments
+
+
+def _without_weights(thing):
+    if not isinstance(thing, keras.layers.Layer):
+        return thing
+    with keras.saving.custom_object_scope({type(thing).__name__: type(thing)}):
+        return type(thing).from_config(thing.get_config())
+
+
 def copy_variables(source, target):
     """Gives `target` the value of every variable of `source` that it has by name."""
+    inner = getattr(source, "activation", None)
+    if isinstance(inner, keras.layers.Layer) and inner.built:
+        # A layer used as an activation is not built before its first call.
+        target.activation.build_from_config(inner.get_build_config())
     values = {variable.name: variable for variable in source.variables}
     for variable in target.variables:
         if variable.name in values:

@@ -82,9 +82,10 @@ def test_a_short_fit_gets_as_sparse_as_a_long_one(epochs, count):
     model.fit(
         INPUTS[:count],
         TARGETS[:count],
+        batch_size=16,
         epochs=epochs,
         verbose=0,
-        callbacks=[IterativePruning(schedules.Cubic(0.9))],
+        callbacks=[IterativePruning(schedules.Cubic(0.9, end=0.5))],
     )
     assert sparsities(model) == [round(0.9 * 512) / 512, round(0.9 * 128) / 128]
 
@@ -172,16 +173,88 @@ def test_about_a_hundred_updates_over_a_long_fit(monkeypatch):
     assert 95 <= len(updates) / 2 <= 105
 
 
-def test_data_of_unknown_length_goes_by_epoch():
+def unknown_length():
     data = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(32)
-    data = data.filter(lambda x, y: True)
+    return data.filter(lambda x, y: True)
+
+
+def test_the_first_epoch_tells_an_unknown_length():
     model, seen = model_of(), Sparsity()
-    pruning = IterativePruning(schedules.Cubic(0.8, end=1.0))
-    model.fit(data, epochs=4, verbose=0, callbacks=[pruning, seen])
-    schedule = pruning.schedule
-    expected = [round(512 * schedule(epoch / 4)) / 512 for epoch in range(4)]
-    assert seen.seen[::10] == expected
-    assert sparsities(model)[0] == round(0.8 * 512) / 512
+    schedule = schedules.Cubic(0.8, end=1.0)
+    pruning = IterativePruning(schedule)
+    model.fit(unknown_length(), epochs=4, verbose=0, callbacks=[pruning, seen])
+    later = [round(512 * schedule((i + 1) / 40)) / 512 for i in range(10, 40)]
+    assert seen.seen == [0.0] * 10 + later
+
+
+def test_what_is_validated_is_what_is_logged():
+    model = model_of()
+    pruning = IterativePruning(schedules.Cubic(0.9, end=0.5))
+    history = model.fit(
+        unknown_length(),
+        validation_data=(INPUTS, TARGETS),
+        epochs=2,
+        verbose=0,
+        callbacks=[pruning],
+    )
+    loss = model.evaluate(INPUTS, TARGETS, verbose=0)
+    assert history.history["val_loss"][-1] == pytest.approx(loss, rel=1e-6)
+    assert history.history["sparsity"] == [0.0, pytest.approx(0.9, abs=1e-3)]
+
+
+@pytest.mark.parametrize("length", ["one step", "unknown"])
+def test_masks_that_nothing_trained_are_warned_about(length):
+    model = model_of()
+    one_step = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(320)
+    data = one_step if length == "one step" else unknown_length()
+    with pytest.warns(UserWarning, match="the final masks came after the last step"):
+        model.fit(data, verbose=0, callbacks=[IterativePruning(schedules.Cubic(0.9))])
+    assert sparsities(model)[0] == round(0.9 * 512) / 512
+
+
+def test_restored_masks_are_warned_about():
+    model = model_of()
+    stop = keras.callbacks.EarlyStopping(patience=9, restore_best_weights=True)
+    # The loss of pruned weights is never the best.
+    model.layers[0].kernel.assign(10 * RANDOM.standard_normal((16, 32)))
+    targets = model.predict(INPUTS, verbose=0)
+    with pytest.warns(UserWarning, match=r"sparsity fell from 0\.9\d* to 0\."):
+        model.fit(
+            INPUTS,
+            targets,
+            validation_data=(INPUTS, targets),
+            epochs=4,
+            verbose=0,
+            callbacks=[stop, IterativePruning(schedules.Cubic(0.9))],
+        )
+
+
+class Halves(schedules.Schedule):
+    """A schedule of a user's own, that says nothing of its end."""
+
+    def at(self, progress):
+        return progress / 2
+
+
+def test_a_schedule_of_ones_own():
+    model = model_of()
+    fit(model, IterativePruning(Halves()))
+    assert sparsities(model) == [0.5, 0.5]
+
+
+def test_layers_of_the_same_name_are_told_apart():
+    blocks = [
+        keras.Sequential(
+            [keras.Input((16,)), keras.layers.Dense(16, name="fc")], name=name
+        )
+        for name in ("one", "two")
+    ]
+    model = kc.swap(keras.Sequential([keras.Input((16,)), *blocks]), kc.Prune())
+    model.get_layer("one").get_layer("fc").prune(sparsity=0.5)
+    model.compile("adam", "mse")
+    history = model.fit(INPUTS, INPUTS, verbose=0, callbacks=[CompressionLogger()])
+    assert history.history["one/fc/sparsity"] == [0.5]
+    assert history.history["two/fc/sparsity"] == [0.0]
 
 
 def test_a_resumed_fit_goes_on_where_it_stopped():
@@ -311,11 +384,12 @@ def test_models_that_cannot_be_pruned():
     with pytest.raises(ValueError, match=r"no pruned layers in 'sequential"):
         fit(plain, IterativePruning(schedules.Cubic(0.9)))
     model = model_of(pattern="2:4")
-    with pytest.raises(ValueError, match=r"`schedule` must be .* at most 0\.5"):
+    with pytest.raises(ValueError, match=r"`schedule` must be <= 0\.5 for .* '2:4'"):
         fit(model, IterativePruning(schedules.Cubic(0.9)))
     callback = IterativePruning(schedules.Cubic(0.9))
     model = model_of()
     callback.set_model(model)
+    callback.set_params({"epochs": 1, "steps": 1})
     model.optimizer = NoIterations()
     with pytest.raises(ValueError, match=r"counts its `iterations`\..*NoIter"):
         callback.on_train_begin()

@@ -187,6 +187,74 @@ def test_the_shape_of_a_sparse_convolution_is_keras_shape(
         assert layer.compute_output_shape(shape) == expected
 
 
+class Doubling(keras.layers.Dropout):
+    """Not what its parent is."""
+
+    def call(self, inputs, training=False):
+        return 2 * super().call(inputs, training=training)
+
+
+def test_only_what_does_nothing_in_inference_vanishes():
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(6, name="fc1")(inputs)
+    hidden = Doubling(0.5, name="double")(hidden)
+    hidden = keras.layers.Dropout(0.5, name="always")(hidden, training=True)
+    outputs = keras.layers.Dropout(0.5, name="never")(hidden)
+    model = kc.swap(keras.Model(inputs, keras.layers.ReLU()(outputs)), kc.Prune())
+    packed = kc.pack(model)
+    names = [layer.name for layer in packed.layers]
+    assert "double" in names
+    assert "always" in names
+    assert "never" not in names
+    assert packed.get_layer("always").rate == 0.5
+
+
+def test_an_output_keeps_its_name():
+    inputs = keras.Input((6,))
+    first = keras.layers.Dropout(0.5, name="o1")(keras.layers.Dense(2)(inputs))
+    second = keras.layers.Dense(2, name="o2")(inputs)
+    model = keras.Model(inputs, {"o1": first, "o2": second})
+    model.compile("adam", {"o1": "mse", "o2": "mse"})
+    packed = kc.pack(kc.swap(model, kc.Prune()))
+    assert packed.output_names == model.output_names
+    inputs = samples(model)
+    targets = model.predict(inputs, verbose=0)
+    assert packed.evaluate(inputs, targets, verbose=0)[0] < 1e-10
+
+
+def test_a_layer_as_activation_is_packed_but_not_shared():
+    activation = keras.layers.PReLU(alpha_initializer="ones")
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(32, activation)])
+    model = kc.swap(model, kc.Prune())
+    model.layers[0].prune(sparsity=0.95)
+    inputs = samples(model)
+    model(inputs)
+    own = model.layers[0].activation
+    own.alpha.assign(np.full(32, 0.25))
+    packed = kc.pack(model)
+    assert type(packed.layers[0]) is SparseDense
+    assert_close(packed(inputs), model(inputs).numpy())
+    assert packed.layers[0].activation is not own
+    assert own.trainable
+
+
+def test_inside_a_wrapper_that_wants_a_kernel():
+    layer = keras.layers.SpectralNormalization(keras.layers.Dense(32, name="fc1"))
+    model = kc.swap(keras.Sequential([keras.Input((64,)), layer]), kc.Prune())
+    model.layers[0].layer.prune(sparsity=0.95)
+    packed = kc.pack(model)
+    inputs = samples(model)
+    assert_close(packed(inputs), model(inputs).numpy())
+
+
+def test_a_plain_layer_is_packed_exactly():
+    dense = keras.layers.Dense(3, dtype="float64")
+    model = keras.Sequential([keras.Input((6,), dtype="float64"), dense])
+    model = kc.swap(model, kc.Prune())
+    inputs = np.random.default_rng(0).random((4, 6))
+    np.testing.assert_array_equal(kc.pack(model)(inputs), model(inputs))
+
+
 def test_evaluate_works_at_once():
     model = pruned(sequential, 0.9)
     model.compile("adam", "mse", metrics=["mae"], jit_compile=True)

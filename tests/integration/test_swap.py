@@ -156,6 +156,131 @@ def test_layers_of_other_kinds_keep_their_state():
     assert_same(model(inputs), kc.swap(model, kc.Prune())(inputs))
 
 
+def test_lookups_keep_their_vocabulary():
+    text = np.array([["a"], ["b"], ["c"]])
+    lookup = keras.layers.StringLookup(output_mode="one_hot", name="lookup")
+    lookup.adapt(np.array(["c", "c", "b"]))
+    moved = keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    moved.set_vocabulary(["b", "a"])
+    for layer in (lookup, moved):
+        source = keras.Sequential(
+            [keras.Input((1,), dtype="string"), layer, keras.layers.Dense(3)]
+        )
+        assert_same(source(text), kc.swap(source, kc.Prune())(text))
+
+
+def own_activation(x):
+    return 2.0 * x
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"activation": own_activation},
+        {"activation": lambda x: x**2},
+        {"activation": keras.layers.PReLU()},
+        {"kernel_initializer": lambda shape, dtype=None: keras.ops.ones(shape, dtype)},
+    ],
+    ids=["function", "lambda", "layer", "initializer"],
+)
+def test_arguments_that_are_not_registered_are_carried(arguments):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, **arguments)])
+    scramble(model)
+    swapped = kc.swap(model, kc.Prune())
+    inputs = samples(model)
+    assert_same(model(inputs), swapped(inputs))
+
+
+def test_a_layer_as_activation_is_not_shared():
+    activation = keras.layers.PReLU()
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, activation)])
+    inputs = samples(model)
+    model(inputs)
+    activation.alpha.assign([0.25] * 4)
+    swapped = kc.swap(model, kc.Prune())
+    assert swapped.layers[0].activation is not activation
+    assert_same(model(inputs), swapped(inputs))
+    swapped.layers[0].activation.alpha.assign([9.0] * 4)
+    np.testing.assert_array_equal(activation.alpha, [0.25] * 4)
+
+
+def test_a_layer_thawed_inside_a_frozen_model_stays_so():
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(6, name="a")(inputs)
+    base = keras.Model(inputs, keras.layers.Dense(6, name="b")(hidden), name="base")
+    base.trainable = False
+    base.get_layer("b").trainable = True
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="head")(base(inputs)))
+    swapped = kc.swap(model, kc.Prune())
+    for one in (model, swapped):
+        found = [v.path.split("/")[-2] for v in one.trainable_variables]
+        assert found == ["b", "b", "head", "head"], one
+
+
+def test_optional_inputs_stay_optional():
+    one, two = keras.Input((6,)), keras.Input((6,), optional=True, name="two")
+
+    class Sum(keras.layers.Layer):
+        def call(self, one, two=None):
+            return one if two is None else one + two
+
+        def compute_output_shape(self, one_shape, two_shape=None):
+            return one_shape
+
+    outputs = keras.layers.Dense(2)(Sum()(one, two))
+    model = keras.Model([one, two], outputs)
+    swapped = kc.swap(model, kc.Prune())
+    inputs = np.ones((2, 6), "float32")
+    assert_same(model([inputs, None]), swapped([inputs, None]))
+
+
+class OwnLoss(keras.losses.Loss):
+    """A loss whose config lacks its argument."""
+
+    def __init__(self, factor):
+        super().__init__(name="own")
+        self.factor = factor
+
+    def call(self, y_true, y_pred):
+        return self.factor * keras.ops.mean((y_true - y_pred) ** 2, axis=-1)
+
+
+class OwnRate(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that nobody registered."""
+
+    def __call__(self, step):
+        return 0.1
+
+
+def test_settings_that_cannot_be_copied():
+    model = sequential()
+    model.compile("adam", OwnLoss(2.0))
+    assert kc.swap(model, kc.Prune()).loss is model.loss
+    model.compile(keras.optimizers.SGD(OwnRate()), "mse")
+    with pytest.warns(UserWarning, match="'sequential' are not carried over"):
+        assert not kc.swap(model, kc.Prune()).compiled
+
+
+class OwnRegularizer(keras.regularizers.Regularizer):
+    """Nobody registered it, and it has no config."""
+
+    def __call__(self, x):
+        return 0.1 * keras.ops.sum(x)
+
+
+def test_a_layer_that_cannot_be_swapped_is_named():
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(2, kernel_regularizer=OwnRegularizer())]
+    )
+    with pytest.raises(ValueError, match=r"cannot be swapped .* get_config"):
+        kc.swap(model, kc.Prune())
+    model = sequential()
+    model.get_layer("fc2").enable_lora(2)
+    with pytest.raises(ValueError, match=r"'fc2' \(Dense\) cannot be swapped .*`lora_"):
+        kc.swap(model, kc.Prune())
+
+
 class Scale(keras.layers.Layer):
     """A custom layer that nobody registered."""
 
@@ -216,6 +341,13 @@ class OwnStep(keras.Model):
         super().__init__(inputs, keras.layers.Dense(units)(inputs))
 
 
+class OwnSequential(keras.Sequential):
+    """A Sequential model that computes something else."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
 class NoConfig(keras.layers.Layer):
     """A layer that cannot be copied."""
 
@@ -237,6 +369,9 @@ def test_models_that_cannot_be_rebuilt():
         kc.swap(subclassed, kc.Prune())
     with pytest.raises(ValueError, match="OwnStep, which cannot be rebuilt"):
         kc.swap(OwnStep(3), kc.Prune())
+    own = OwnSequential([keras.Input((6,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="OwnSequential, which cannot be rebuilt"):
+        kc.swap(own, kc.Prune())
     with pytest.raises(ValueError, match="`model` must be built"):
         kc.swap(keras.Sequential([keras.layers.Dense(2)]), kc.Prune())
     with pytest.raises(ValueError, match=r"`model` must be a keras\.Model"):
@@ -253,6 +388,7 @@ def test_models_that_cannot_be_rebuilt():
         (kc.Prune(), "nothing*"),
         (kc.Prune(), "drop"),
         (kc.Prune(), lambda layer: False),
+        (kc.Prune(), ["fc1", "typo*"]),
         ({"fc1": kc.Prune(), "nothing": kc.Prune()}, None),
     ],
 )
@@ -272,6 +408,15 @@ def test_nothing_matched(config, where):
         ({"config": {1: kc.Prune()}}, "`config` must be a mapping from globs"),
         ({"config": {"fc*": kc.Prune()}, "where": "fc1"}, "`where` must be None when"),
         ({"config": kc.Prune(), "where": 3}, "`where` must be a glob"),
+        ({"config": kc.Prune(), "where": []}, "`where` must be a glob"),
+        (
+            {"config": kc.Prune(), "where": keras.layers.Dense(2)},
+            "`where` must be a glob",
+        ),
+        (
+            {"config": {"fc*": kc.Prune(), "fc1": kc.Prune("2:4")}},
+            "all that 'fc1' matches is taken by patterns before it",
+        ),
         ({"config": kc.Prune(), "data": [1.0]}, "`data` must be None"),
     ],
 )
