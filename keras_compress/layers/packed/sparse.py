@@ -39,17 +39,23 @@ class SparseKernel(keras.layers.Layer):
 
         Args:
             kernel: Array whose last axis is the outputs.
-            bias: Array of one number an output, or `None`.
+            bias: Array of one number an output; `None` without `use_bias`.
 
         Raises:
-            ValueError: If a shape or the number of non-zero weights does not fit.
+            ValueError: If the layer is not built, there is no bias but a place for it,
+                or a shape or the number of non-zero weights does not fit.
         """
+        self._check_built()
         matrix = np.asarray(kernel, "float32").reshape(-1, np.shape(kernel)[-1])
         if matrix.shape != self.kernel_shape:
             raise invalid("kernel", f"of shape {self.kernel_shape}", matrix.shape)
         values, indices, starts = compress(matrix)
         if len(values) != self.nonzeros:
             raise invalid("kernel", f"of {self.nonzeros} non-zeros", len(values))
+        if self.use_bias:
+            shape = None if bias is None else np.shape(bias)
+            if shape != self.kernel_shape[1:]:
+                raise invalid("bias", f"of shape {self.kernel_shape[1:]}", shape)
         self.values.assign(values)
         self.indices.assign(indices)
         self.starts.assign(starts)
@@ -57,7 +63,12 @@ class SparseKernel(keras.layers.Layer):
             self.bias.assign(bias)
 
     def effective_kernel(self):
-        """The kernel as a dense matrix of inputs by outputs, float32."""
+        """The kernel as a dense matrix of inputs by outputs, float32.
+
+        Raises:
+            ValueError: If the layer is not built.
+        """
+        self._check_built()
         arrays = map(ops.convert_to_numpy, (self.values, self.indices, self.starts))
         return decompress(*arrays, inputs=self.kernel_shape[0])
 
@@ -84,6 +95,13 @@ class SparseKernel(keras.layers.Layer):
             autocast=False,
         )
 
+    def _check_built(self):
+        if not self.built:
+            raise ValueError(
+                f"Layer {self.name!r} must be built before it has a kernel: call it "
+                "on data once, or call build(input_shape)."
+            )
+
     def _arrays(self):
         """What the ops take after the inputs."""
         outputs = self.kernel_shape[1]
@@ -106,7 +124,7 @@ class SparseDense(SparseKernel):
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
-        `(batch, ..., input_dim)`.
+        `(batch, ..., input_dim)`. Sparse tensors are made dense.
 
     Output shape:
         `(batch, ..., units)`.
@@ -134,7 +152,8 @@ class SparseDense(SparseKernel):
         self.add_kernel(input_shape[-1], self.units)
 
     def call(self, inputs):
-        inputs = ops.cast(inputs, "float32")
+        # The op takes no tf.SparseTensor, which `keras.Input(sparse=True)` gives.
+        inputs = ops.convert_to_tensor(ops.cast(inputs, "float32"), sparse=False)
         return self.finish(sparse_matmul(inputs, *self._arrays()))
 
     def compute_output_shape(self, input_shape):
