@@ -7,23 +7,19 @@ as `TimeDistributed`. The source is left as it is.
 
 import functools
 import inspect
-import tempfile
-import warnings
 
 import keras
 
+from keras_compress._copies import (
+    all_layers,
+    copy_layer,
+    copy_own_state,
+    copy_state,
+    from_config,
+)
 from keras_compress._validation import invalid
 
 DROP = object()
-
-
-def all_layers(model):
-    """Every layer inside `model`, at any depth, `model` itself first.
-
-    The public `.layers` does not see into wrappers; this is the one place that uses
-    the private method that does.
-    """
-    return list(model._flatten_layers())
 
 
 def check_model(name, model):
@@ -88,31 +84,6 @@ def rebuild(model, replace):
     return _Rebuild(replace).run(model)
 
 
-def carry_compile(source, target, **changes):
-    """Compiles `target` as `source` is, but for `changes`, with state of its own.
-
-    Keras's own way goes through a config, which fails for a custom loss or metric
-    that is not registered; here the very objects are at hand. An optimizer or a metric
-    that cannot be copied is warned about, and `target` is left without settings.
-    """
-    if not source.compiled:
-        return
-    settings = source._compile_config.config
-    try:
-        settings = {name: _own(value) for name, value in settings.items()}
-    except (TypeError, ValueError, NotImplementedError) as error:
-        warnings.warn(
-            f"The compile settings of {source.name!r} are not carried over, for one of "
-            f"them cannot be copied: {str(error).splitlines()[0]} Compile the new "
-            "model yourself.",
-            stacklevel=3,
-        )
-        return
-    target.compile(**{**settings, **changes})
-    # As Keras does after cloning; a file of the model then loads without a warning.
-    target.optimizer.build(target.trainable_variables)
-
-
 class _Rebuild:
     def __init__(self, replace):
         self.replace = replace
@@ -161,7 +132,7 @@ class _Rebuild:
 
     def make(self, layer):
         if not isinstance(layer, keras.Layer):  # an operation such as x + y
-            return type(layer).from_config(layer.get_config())
+            return from_config(layer)
         if is_graph(layer):
             return self.clone_model(layer)
         replaced = self.replace(layer)
@@ -187,22 +158,12 @@ class _Rebuild:
         config.pop("layer")
         new = type(wrapper)(inner, **config)
         # Some wrappers count the kernel inside as their own: what fills it comes later.
-        self.fills.insert(position, lambda: _copy_own(wrapper, new))
+        self.fills.insert(position, lambda: copy_own_state(wrapper, new))
         return new
 
     def copy(self, layer):
-        try:
-            if isinstance(layer, keras.layers.Lambda):
-                new = _copy_lambda(layer)
-            else:
-                new = _from_config(layer)
-        except Exception as error:
-            raise ValueError(
-                f"Layer {layer.name!r} ({type(layer).__name__}) cannot be copied: its "
-                "from_config(get_config()) fails. Give it a get_config that returns "
-                "all its arguments."
-            ) from error
-        self.fills.append(lambda: _copy_all(layer, new))
+        new = copy_layer(layer)
+        self.fills.append(lambda: copy_state(layer, new))
         return new
 
     def clone_model(self, model):
@@ -316,54 +277,3 @@ def _inputs_of(model):
         return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
 
     return new_input
-
-
-def _copy_lambda(layer):
-    # Keras refuses to deserialise a function; this one is at hand, not from a file.
-    config = layer.get_config()
-    for name in ("function", "output_shape", "mask"):
-        config.pop(name, None)
-    return keras.layers.Lambda(
-        layer.function,
-        output_shape=layer._output_shape,
-        mask=layer.mask,
-        **config,
-    )
-
-
-def _copy_own(source, target):
-    """Gives `target` what Keras would save of `source` itself."""
-    store = {}
-    source.save_own_variables(store)
-    target.load_own_variables(store)
-    if hasattr(source, "save_assets"):  # the vocabulary of a lookup
-        with tempfile.TemporaryDirectory() as folder:
-            source.save_assets(folder)
-            target.load_assets(folder)
-    if hasattr(source, "set_vocabulary"):
-        # Keras saves none where one was an argument, even if another was set later.
-        words = source.get_vocabulary(include_special_tokens=False)
-        if words != target.get_vocabulary(include_special_tokens=False):
-            target.set_vocabulary(words)
-
-
-def _copy_all(source, target):
-    for old, new in zip(all_layers(source), all_layers(target), strict=True):
-        _copy_own(old, new)
-
-
-def _own(value):
-    """A copy of what has a state; losses, functions and names as they are."""
-    if isinstance(value, dict):
-        return {key: _own(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_own(item) for item in value)
-    if isinstance(value, keras.optimizers.Optimizer | keras.metrics.Metric):
-        return _from_config(value)
-    return value
-
-
-def _from_config(thing):
-    """A new object of the same class and arguments, whether registered or not."""
-    with keras.saving.custom_object_scope({type(thing).__name__: type(thing)}):
-        return type(thing).from_config(thing.get_config())

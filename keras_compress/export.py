@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_compress._rebuild import all_layers
+from keras_compress._copies import all_layers
 from keras_compress._validation import invalid
 from keras_compress.ops import twins
 

@@ -4,14 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_compress._rebuild import (
-    DROP,
-    carry_compile,
-    check_model,
-    is_wrapper,
-    rebuild,
-    walk,
-)
+from keras_compress._copies import carry_compile
+from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
 from keras_compress._validation import check_int
 from keras_compress.functional.sparse import sparse_pays
 from keras_compress.layers._config import arguments_of, copy_variables

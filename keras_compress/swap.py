@@ -5,13 +5,8 @@ import warnings
 
 import keras
 
-from keras_compress._rebuild import (
-    all_layers,
-    carry_compile,
-    check_model,
-    rebuild,
-    walk,
-)
+from keras_compress._copies import all_layers, carry_compile
+from keras_compress._rebuild import check_model, rebuild, walk
 from keras_compress._validation import invalid
 from keras_compress.layers._config import SwapConfig
 

@@ -5,7 +5,8 @@ import importlib.util
 import keras
 import tensorflow as tf
 
-from keras_compress._rebuild import all_layers, walk
+from keras_compress._copies import all_layers
+from keras_compress._rebuild import walk
 from keras_compress.layers.pruned import is_pruned, packed_bytes
 
 

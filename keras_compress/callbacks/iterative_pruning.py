@@ -4,7 +4,7 @@ import warnings
 
 from keras import ops
 
-from keras_compress._rebuild import all_layers
+from keras_compress._copies import all_layers
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.callbacks._progress import ProgressCallback
 from keras_compress.functional.masks import check_sparsity

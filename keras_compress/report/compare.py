@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 
-from keras_compress._rebuild import all_layers
+from keras_compress._copies import all_layers
 from keras_compress._validation import check_int, invalid
 from keras_compress.report import measurement, model_inputs
 from keras_compress.report.counting import model_cost

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from keras_compress._rebuild import all_layers
+from keras_compress._copies import all_layers
 from keras_compress.functional import cost
 from keras_compress.report import layer_costs, model_inputs
 from keras_compress.report.recorder import Recorder, count_nonzeros, tensors_of

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from keras import layers, ops
 
-from keras_compress._rebuild import all_layers
+from keras_compress._copies import all_layers
 from keras_compress._validation import invalid
 from keras_compress.functional import cost
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense

@@ -8,7 +8,7 @@ import threading
 import keras
 import tensorflow as tf
 
-from keras_compress._rebuild import all_layers
+from keras_compress._copies import all_layers
 from keras_compress.report import layer_costs
 
 # Held while layers are watched: two runs at once would watch each other's wrappers.

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 import keras_compress as kc
-from keras_compress._rebuild import all_layers
+from keras_compress._copies import all_layers
 from keras_compress.layers.pruned import is_pruned
 
 

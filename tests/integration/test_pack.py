@@ -14,7 +14,7 @@ from model_cases import (
 )
 
 import keras_compress as kc
-from keras_compress._rebuild import all_layers
+from keras_compress._copies import all_layers
 from keras_compress.layers.packed import SparseConv2D, SparseDense
 from keras_compress.layers.pruned import is_pruned
 from keras_compress.pack import TRAINING_ONLY

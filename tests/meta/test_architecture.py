@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
-OBJECTS = MATHS | {"layers", "_rebuild"}
+OBJECTS = MATHS | {"layers", "_copies", "_rebuild"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report")
 }
@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "functional": {"_validation", "functional"},
     "schedules": {"_validation"},
     "ops": {"_validation", "functional", "ops"},
-    "_rebuild": {"_validation"},
+    "_copies": set(),
+    "_rebuild": {"_validation", "_copies"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
     "recipes": DRIVE | {"recipes", ""},
