@@ -145,8 +145,10 @@ class Distiller(keras.Model):
             layer.supports_jit for one in teachers or () for layer in all_layers(one)
         )
         self.supports_jit = all(native)
-        if self.compiled:
-            self.jit_compile = self.jit_compile
+        if self.compiled and self.jit_compile:
+            # Asks again; TensorFlow drops the assignment of a value that is there.
+            self.jit_compile = False
+            self.jit_compile = True
         self.train_function = self.test_function = None
 
     @property
@@ -212,13 +214,7 @@ class Distiller(keras.Model):
             y_pred = self(x, training=training)
         labels = self._objective.labels(y, y_pred, sample_weight)
         total = sum(ops.sum(ops.cast(loss, "float32")) for loss in self.losses)
-        saying = self._objective.listen(self._teachers, x, labels)
-        if saying is None and training:
-            raise ValueError(
-                "`distiller.teachers` must be a model, a list of models or an Ensemble "
-                "before `fit`, unless the data come from keras_compress.distillation."
-                "cache_logits: teachers are not saved with a Distiller. Received: None"
-            )
+        saying = self._objective.listen(self._teachers, x, labels, training)
         hard = None
         if saying is None or self.mode != "mixed_target":
             hard = self._objective.hard(self._compile_loss, labels, y, y_pred)
@@ -241,6 +237,12 @@ class Distiller(keras.Model):
             self._feature_loss.note(term, y_pred)
             total += term
         return total
+
+    def make_train_function(self, force=False):
+        return super().make_train_function(force or self._awaits_labels())
+
+    def make_test_function(self, force=False):
+        return super().make_test_function(force or self._awaits_labels())
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if y is None:
@@ -289,6 +291,12 @@ class Distiller(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
+
+    def _awaits_labels(self):
+        # A function that was traced without labels cannot make the variables of
+        # metrics any more when labels come.
+        hard = None if self.mode == "mixed_target" else self._compile_loss
+        return any(one and not one.built for one in (self._compile_metrics, hard))
 
     def _own_metrics(self):
         return [one for one in self.metrics if one is not self._compile_metrics]

@@ -30,10 +30,12 @@ class FeatureMatching(keras.layers.Layer):
             self._shown.student = extractor(student, names, "student")
         self.built = True
 
-    @property
-    def teachers(self):
-        """Mapping from members to the models that show their features."""
-        return self._shown.teachers
+    def teacher(self, member):
+        """The model that shows the features of a teacher, `None` if none is asked for.
+
+        Not a property: Keras would find the models there, and save them.
+        """
+        return self._shown.teachers.get(member)
 
     def follow(self, ensemble):
         """Takes the teachers, and makes the projections if there are none.

@@ -51,9 +51,16 @@ class Objective:
         outputs = self._outputs(len(keras.tree.flatten(y_pred)))
         return Labels(self.student, outputs, y, y_pred, sample_weight)
 
-    def listen(self, teachers, x, labels):
-        """The `Saying` of the teachers, or `None`."""
-        return listen(teachers, x, labels.outputs, self.matching)
+    def listen(self, teachers, x, labels, training):
+        """The `Saying` of the teachers; `None`, where there are none, if not training."""
+        saying = listen(teachers, x, labels.outputs, self.matching)
+        if saying is None and training:
+            raise ValueError(
+                "`distiller.teachers` must be a model, a list of models or an Ensemble "
+                "before `fit`, unless the data come from keras_compress.distillation."
+                "cache_logits: teachers are not saved with a Distiller. Received: None"
+            )
+        return saying
 
     def hard(self, compile_loss, labels, y, y_pred):
         """The hard loss, by Keras's `CompileLoss`; `None` without labels."""

@@ -205,7 +205,7 @@ def _agree(role, model, end, loss, inherited=None):
     ):
         if None not in (ours, theirs) and ours != theirs:
             raise ValueError(
-                f"`loss` must fit how the {role} ends. Received: {where}, which ends "
+                f"`loss` must fit the end of the {role}. Received: {where}, which ends "
                 f"in {_words(end)}, with the loss {_name(loss)} for {_words(said)}"
             )
     if said.family == "values":

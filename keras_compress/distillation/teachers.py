@@ -169,8 +169,9 @@ def listen(ensemble, x, students, matching):
         return None
     raw, features = [], {}
     for member, model in enumerate(ensemble or ()):
-        if member in matching.teachers:
-            outputs, found = matching.teachers[member](inputs, training=False)
+        extractor = matching.teacher(member)
+        if extractor is not None:
+            outputs, found = extractor(inputs, training=False)
             raw.append(outputs)
             features[member] = found
         elif not cached:
