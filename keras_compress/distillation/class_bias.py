@@ -40,7 +40,8 @@ def correct_class_bias(model, x, y, classes, *, shared=True, batch_size=256):
     A student learns classes that it has never seen from the soft targets alone, all but
     how frequent they are: it holds them for too rare, or the only ones it saw for too
     frequent. One number repairs that. It is searched exactly: the number of errors is
-    looked at for every shift that makes a difference.
+    looked at for every shift that makes a difference. (Shifts of their own for several
+    classes are searched one after another, which may miss the best.)
 
     Choose by examples that neither trained the student nor will judge it, such as a
     part of the training data held back. They must have the classes in question.
@@ -93,7 +94,7 @@ def correct_class_bias(model, x, y, classes, *, shared=True, batch_size=256):
     if len(raw) != len(y):
         raise invalid("y", f"{len(raw)} classes, as many as inputs", len(y))
     logits = ops.convert_to_numpy(output.logits(raw)).astype("float64")
-    groups = [classes] if shared else [[one] for one in classes]
+    groups = [list(classes)] if shared else [[one] for one in classes]
     shifts = _search(logits, y, groups)
     new = rebuild(model, lambda layer: None)
     bias = _biased_layer(new).bias
@@ -111,21 +112,43 @@ def correct_class_bias(model, x, y, classes, *, shared=True, batch_size=256):
 
 
 def _search(logits, y, groups):
-    """A shift for each class, one number a group."""
-    shifts = np.zeros(logits.shape[1])
-    for _ in range(SWEEPS if len(groups) > 1 else 1):
-        before = shifts.copy()
-        for group in groups:
-            shifted = logits + shifts
-            inside = np.zeros(logits.shape[1], bool)
-            inside[list(group)] = True
-            best_in = np.where(inside, shifted, -np.inf)
-            best_out = np.where(inside, -np.inf, shifted)
-            gain = (best_in.argmax(1) == y).astype(int) - (best_out.argmax(1) == y)
-            margins = best_out.max(1) - best_in.max(1)
-            shifts[list(group)] += formulas.best_shift(margins, gain)
+    """A shift for each class, one number a group.
+
+    For one group it is the best there is. For several they are taken in turns, from
+    several starts: from none, and from the shift that is best for all alike.
+    """
+    nothing = np.zeros(logits.shape[1])
+    if len(groups) == 1:
+        return _improved(logits, y, groups, nothing)
+    alike = _improved(logits, y, [[one for group in groups for one in group]], nothing)
+    found = [
+        _descended(logits, y, order, start)
+        for start in (nothing, alike)
+        for order in (groups, groups[::-1])
+    ]
+    return min(found, key=lambda shifts: _errors(logits + shifts, y))
+
+
+def _descended(logits, y, groups, shifts):
+    for _ in range(SWEEPS):
+        before, shifts = shifts, _improved(logits, y, groups, shifts)
         if (shifts == before).all():
             break
+    return shifts
+
+
+def _improved(logits, y, groups, shifts):
+    """Shifts after each group, in turn, was given its best one."""
+    shifts = shifts.copy()
+    for group in map(list, groups):
+        shifted = logits + shifts
+        inside = np.zeros(logits.shape[1], bool)
+        inside[group] = True
+        best_in = np.where(inside, shifted, -np.inf)
+        best_out = np.where(inside, -np.inf, shifted)
+        gain = (best_in.argmax(1) == y).astype(int) - (best_out.argmax(1) == y)
+        margins = best_out.max(1) - best_in.max(1)
+        shifts[group] += formulas.best_shift(margins, gain)
     return shifts
 
 

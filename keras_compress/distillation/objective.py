@@ -52,7 +52,7 @@ class Objective:
         return Labels(self.student, outputs, y, y_pred, sample_weight)
 
     def listen(self, teachers, x, labels, training):
-        """The `Saying` of the teachers; `None`, where there are none, if not training."""
+        """The `Saying` of the teachers; `None` without any, unless in training."""
         saying = listen(teachers, x, labels.outputs, self.matching)
         if saying is None and training:
             raise ValueError(
