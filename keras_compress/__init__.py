@@ -1,9 +1,11 @@
 """Neural-network compression for Keras: what you compress is what you get."""
 
 from keras_compress import callbacks as callbacks
+from keras_compress import distillation as distillation
 from keras_compress import layers as layers
 from keras_compress import ops as ops
 from keras_compress import schedules as schedules
+from keras_compress.distillation import Distiller as Distiller
 from keras_compress.export import export as export
 from keras_compress.layers import packed as packed
 from keras_compress.layers.pruned import Prune as Prune

@@ -3,6 +3,9 @@
 from keras_compress.callbacks.compression_logger import (
     CompressionLogger as CompressionLogger,
 )
+from keras_compress.callbacks.distillation_schedule import (
+    DistillationSchedule as DistillationSchedule,
+)
 from keras_compress.callbacks.iterative_pruning import (
     IterativePruning as IterativePruning,
 )
