@@ -28,7 +28,7 @@ def check_model(name, model):
     """`model`, which must be a built Keras model that can be rebuilt."""
     if not isinstance(model, keras.Model):
         raise invalid(name, "a keras.Model", model)
-    if not _is_graph(model):
+    if not is_graph(model):
         raise ValueError(
             f"`{name}` must be a Sequential or Functional model, whose layers can be "
             f"replaced. Received: {model.name!r}, a subclassed {type(model).__name__}. "
@@ -55,10 +55,10 @@ def walk(model):
             return
         seen.add(id(layer))
         path = prefix + layer.name
-        if _is_graph(layer):
+        if is_graph(layer):
             for inner in layer.layers:
                 yield from visit(path + "/", inner)
-        elif _is_wrapper(layer):
+        elif is_wrapper(layer):
             yield from visit(path + "/", layer.layer)
         else:
             yield path, layer
@@ -121,11 +121,11 @@ class _Rebuild:
     def make(self, layer):
         if not isinstance(layer, keras.Layer):  # an operation such as x + y
             return type(layer).from_config(layer.get_config())
-        if _is_graph(layer):
+        if is_graph(layer):
             return self.clone_model(layer)
         replaced = self.replace(layer)
         if replaced is None:
-            wrapper = _is_wrapper(layer)
+            wrapper = is_wrapper(layer)
             return self.make_wrapper(layer) if wrapper else self.copy(layer)
         if replaced is DROP:
             new = keras.layers.Identity(name=layer.name)
@@ -209,12 +209,12 @@ def _functional_class():
     return type(keras.Model(tensor, tensor, name="keras_compress_probe"))
 
 
-def _is_graph(layer):
+def is_graph(layer):
     """Whether `layer` is a Sequential or a Functional model."""
     return isinstance(layer, keras.Sequential | _functional_class())
 
 
-def _is_wrapper(layer):
+def is_wrapper(layer):
     """Whether `layer` wraps one layer that its config holds under "layer"."""
     wrapper = keras.layers.Wrapper
     return (

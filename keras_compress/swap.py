@@ -3,6 +3,10 @@
 import fnmatch
 import warnings
 
+import keras
+import numpy as np
+
+from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import (
     all_layers,
     carry_compile,
@@ -11,7 +15,7 @@ from keras_compress._rebuild import (
     walk,
 )
 from keras_compress._validation import invalid
-from keras_compress.layers._config import SwapConfig
+from keras_compress.layers._config import Place, SwapConfig
 
 
 def swap(model, config, *, where=None, data=None):
@@ -35,7 +39,8 @@ def swap(model, config, *, where=None, data=None):
             or no. Globs are held against the layer's name and its path, which is the
             names of the models around it and its own, joined by slashes. Defaults to
             all.
-        data: Calibration inputs, for configs that need them.
+        data: Calibration inputs, one array for each input of the model, for configs
+            that use them.
 
     Returns:
         The new model.
@@ -53,7 +58,7 @@ def swap(model, config, *, where=None, data=None):
     """
     check_model("model", model)
     rules = _rules(config, where)
-    if data is not None:
+    if data is not None and not any(one.uses_data for _, one in rules):
         raise invalid(
             "data", "None: no config here uses calibration inputs", type(data)
         )
@@ -66,14 +71,37 @@ def swap(model, config, *, where=None, data=None):
         for _, layer in matches:
             chosen.setdefault(id(layer), one)
     _warn_of_unreachable(model, layers, rules)
+    place = Place(
+        neighbours=Neighbours(model),
+        config_of=lambda layer: chosen.get(id(layer)),
+        lowest=_lowest(model, data),
+    )
+    converters = {}
+    for _, layer in layers:
+        if id(layer) in chosen:
+            changes = chosen[id(layer)].place(layer, place)
+            converters.update((id(key), one) for key, one in changes.items())
 
     def replace(layer):
-        one = chosen.get(id(layer))
+        one = converters.get(id(layer))
         return None if one is None else one.convert(layer)
 
     new = rebuild(model, replace)
     carry_compile(model, new)
     return new
+
+
+def _lowest(model, data):
+    """A function from an `InputLayer` to the lowest number of its calibration data."""
+    if data is None:
+        return lambda layer: None
+    arrays = keras.tree.flatten(data)
+    inputs = keras.tree.flatten(model.inputs)
+    if len(arrays) != len(inputs):
+        raise invalid("data", f"one array for each of {len(inputs)} inputs", type(data))
+    layers = [tensor._keras_history.operation for tensor in inputs]
+    lowest = {id(x): np.min(array) for x, array in zip(layers, arrays, strict=True)}
+    return lambda layer: lowest.get(id(layer))
 
 
 class _Wanted:

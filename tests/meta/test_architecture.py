@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
-OBJECTS = MATHS | {"layers", "_rebuild"}
+OBJECTS = MATHS | {"layers", "_rebuild", "_neighbours"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report")
 }
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "schedules": {"_validation"},
     "ops": {"_validation", "functional", "ops"},
     "_rebuild": {"_validation"},
+    "_neighbours": {"_rebuild"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
     "recipes": DRIVE | {"recipes", ""},
