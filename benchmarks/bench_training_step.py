@@ -3,7 +3,8 @@
     taskset -c 0,1 python benchmarks/bench_training_step.py
 
 Three layers of 1024 -> 1024, batch 128, Adam. The models take turns, so that whatever
-else the machine does hits all of them; the ratio is that of the medians.
+else the machine does hits all of them; the ratio is that of the medians, of time on the
+clock and of time that processors spent. The second one also counts on a busy machine.
 """
 
 import argparse
@@ -96,18 +97,22 @@ def main():
     rounds, steps = (2, 1) if args.smoke else (args.rounds, args.steps)
     runs = {name: steps_of(model, steps) for name, model in models().items()}
     times = {name: [] for name in runs}
+    spent = {name: [] for name in runs}
     for run in runs.values():  # traces and warms up
         run()
     for _ in range(rounds):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             run()
             times[name].append((time.perf_counter() - start) / steps)
+            spent[name].append((time.process_time() - start_cpu) / steps)
     medians = {name: statistics.median(taken) for name, taken in times.items()}
+    busy = {name: statistics.median(taken) for name, taken in spent.items()}
     rows = []
     for name, median in medians.items():
         row = {"model": name, "ms / step": 1e3 * median}
         row["/ Dense"] = median / medians["Dense"]
+        row |= {"cpu ms": 1e3 * busy[name], "cpu / Dense": busy[name] / busy["Dense"]}
         row["goal"] = GOALS.get(name)
         rows.append(row)
         if args.json:

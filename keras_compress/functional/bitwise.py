@@ -151,13 +151,13 @@ def beta_for(weights, sparsity, mask=None):
     if mask is not None:
         values = values[np.asarray(mask, bool).ravel()]
         count -= weights.size - values.size
+    if count <= 0:
+        return KEEP_ALL
     if np.isnan(values).any():
         raise ValueError(
             "`weights` must hold finite numbers to be made sparse. Received: NaN among "
             f"the weights of shape {weights.shape}"
         )
-    if count <= 0:
-        return KEEP_ALL
     return float(np.partition(values, count - 1)[count - 1])
 
 

@@ -167,8 +167,9 @@ def level_bits(x, levels, *, code="natural", axis=-1):
 def lloyd_max_levels(samples, levels, *, iterations=1000, tolerance=1e-7):
     """The levels with the least mean squared error: the Lloyd-Max quantizer.
 
-    Starting from quantiles, each level moves to the mean of the samples nearest to it,
-    `t_i = E[x | (t_{i-1} + t_i) / 2 <= x < (t_i + t_{i+1}) / 2]`, until none moves.
+    Starting from quantiles, and from equal steps, each level moves to the mean of the
+    samples nearest to it until none moves, and the better of the two is taken:
+    `t_i = E[x | (t_{i-1} + t_i) / 2 <= x < (t_i + t_{i+1}) / 2]`.
 
     Args:
         samples: Array of finite numbers, of any shape.
@@ -197,23 +198,13 @@ def lloyd_max_levels(samples, levels, *, iterations=1000, tolerance=1e-7):
     samples = np.sort(np.asarray(samples, "float64"), axis=None)
     if not samples.size or not np.isfinite(samples).all():
         raise invalid("samples", "an array of finite numbers", np.shape(samples))
-    sums = np.concatenate([[0.0], np.cumsum(samples)])
-    shares = (np.arange(levels) + 0.5) / levels
+    middles = (np.arange(levels) + 0.5) / levels
     # Of different values: many equal ones, such as silence, would take all levels.
-    found = np.quantile(np.unique(samples), shares)
+    quantiles = np.quantile(np.unique(samples), middles)
+    equal = samples[0] + middles * (samples[-1] - samples[0])
     enough = tolerance * (samples[-1] - samples[0])
-    for _ in range(iterations):
-        limits = 0.5 * (found[1:] + found[:-1])
-        ends = np.searchsorted(samples, limits)
-        ends = np.concatenate([[0], ends, [samples.size]])
-        counts = np.diff(ends)
-        means = np.diff(sums[ends]) / np.maximum(counts, 1)
-        moved = np.where(counts > 0, means, found)
-        done = np.abs(moved - found).max() <= enough
-        found = moved
-        if done:
-            break
-    return found
+    found = [_lloyd_max(samples, x, iterations, enough) for x in (quantiles, equal)]
+    return min(found, key=lambda levels: _squared_error(samples, levels))
 
 
 def word_length(levels, code="natural"):
@@ -230,3 +221,24 @@ def _words(number, levels, code, axis, dtype):
     shape = list(ops.shape(number))
     shape[axis] = shape[axis] * table.shape[1]
     return ops.reshape(words, shape)
+
+
+def _lloyd_max(samples, levels, iterations, enough):
+    """Moves levels to the means of what is nearest to them; `samples` are sorted."""
+    sums = np.concatenate([[0.0], np.cumsum(samples)])
+    for _ in range(iterations):
+        ends = np.searchsorted(samples, 0.5 * (levels[1:] + levels[:-1]))
+        ends = np.concatenate([[0], ends, [samples.size]])
+        counts = np.diff(ends)
+        means = np.diff(sums[ends]) / np.maximum(counts, 1)
+        moved = np.where(counts > 0, means, levels)
+        done = np.abs(moved - levels).max() <= enough
+        levels = moved
+        if done:
+            break
+    return levels
+
+
+def _squared_error(samples, levels):
+    nearest = np.searchsorted(0.5 * (levels[1:] + levels[:-1]), samples)
+    return np.square(samples - levels[nearest]).sum()

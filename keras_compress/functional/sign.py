@@ -100,8 +100,8 @@ def sign(x, straight_through="clip"):
             upstream = args[0] if upstream is None else upstream
             if derivative is None:
                 return upstream
-            already = ops.cast(ops.abs(x) == 1.0, x.dtype)
-            return upstream * ops.maximum(derivative(x), already)
+            already = ops.abs(x) == 1.0
+            return ops.where(already, upstream, upstream * derivative(x))
 
         return signs(x), grad
 

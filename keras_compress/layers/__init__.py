@@ -9,3 +9,4 @@ from keras_compress.layers.coding import LloydMaxCoding as LloydMaxCoding
 from keras_compress.layers.coding import ZeroOneCoding as ZeroOneCoding
 from keras_compress.layers.pruned import PrunedConv2D as PrunedConv2D
 from keras_compress.layers.pruned import PrunedDense as PrunedDense
+from keras_compress.layers.weight_clip import WeightClip as WeightClip
