@@ -1,5 +1,6 @@
 """`Binarization`: leads bitwise layers through their stages while the model trains."""
 
+import math
 import warnings
 
 import numpy as np
@@ -90,9 +91,11 @@ class Binarization(ProgressCallback):
         if frequency is not None:
             check_int("frequency", frequency, minimum=1)
         self.frequency = frequency
-        if random_until is not None and not binarize_at < random_until <= 1.0:
-            expected = f"None or in (binarize_at, 1], here ({binarize_at:g}, 1]"
-            raise invalid("random_until", expected, random_until)
+        if random_until is not None:
+            check_real("random_until", random_until)
+            if not binarize_at < random_until <= 1.0:
+                expected = f"None or in (binarize_at, 1], here ({binarize_at:g}, 1]"
+                raise invalid("random_until", expected, random_until)
         self.random_until = random_until
         self.increments = check_int("increments", increments, minimum=2)
 
@@ -128,10 +131,13 @@ class Binarization(ProgressCallback):
         super().on_epoch_end(epoch, logs)
         before, self._bits = self._bits, self._packed_bits()
         if logs is not None:
-            size = sum(layer.kernel.shape.num_elements() for layer in self._weighted)
-            zeros = sum(
-                layer.sparsity * layer.kernel.shape.num_elements()
-                for layer in self._weighted
+            sizes = [math.prod(layer.kernel.shape) for layer in self._weighted]
+            size, zeros = (
+                sum(sizes),
+                sum(
+                    size - _ones(bits)
+                    for size, bits in zip(sizes, self._bits, strict=True)
+                ),
             )
             logs["stage"] = min(layer.stage_number for layer in self._layers)
             logs["flip_ratio"] = _changes(before, self._bits) / size
@@ -187,6 +193,11 @@ class Binarization(ProgressCallback):
         optimizer = self.model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         return int(ops.convert_to_numpy(optimizer.iterations))
+
+
+def _ones(bits):
+    """How many weights are not zero, in a result of `_packed_bits`."""
+    return int(np.unpackbits(bits).sum())
 
 
 def _changes(before, after):
