@@ -45,7 +45,7 @@ def arguments():
     return parser.parse_args()
 
 
-def network(args, inputs, pixels, dropout):
+def network(args, inputs, pixels, dropout, temperature):
     import keras
 
     import keras_compress as kc
@@ -76,9 +76,8 @@ def network(args, inputs, pixels, dropout):
         layers.append(keras.layers.Dropout(dropout[1]))
         how = "sign"
     layers.append(bitwise(10, inputs=how))
-    # The sums of stage 2 are integers of about this size: for the softmax's sake only,
-    # and without effect on which sum is the largest.
-    layers.append(keras.layers.Rescaling(1.0 / math.sqrt(args.width)))
+    # For the softmax's sake only, and without effect on which sum is the largest.
+    layers.append(keras.layers.Rescaling(1.0 / temperature))
     return keras.Sequential(layers)
 
 
@@ -152,7 +151,7 @@ def run(args, inputs, seed, data):
 
     keras.utils.set_random_seed(seed)
     pixels = data[0][0].shape[1]
-    tanh = network(args, inputs, pixels, args.dropout)
+    tanh = network(args, inputs, pixels, args.dropout, 1.0)
     # The stages are separate fits here, so that each keeps its best epoch.
     for layer in tanh.layers:
         if hasattr(layer, "compress"):
@@ -162,7 +161,9 @@ def run(args, inputs, seed, data):
     for sparsity in args.sparsity:
         keras.utils.set_random_seed(seed)
         # What dropout drops is 0, and the sign of 0 is +1: in stage 2 it goes.
-        bits = network(args, inputs, pixels, (0.0, 0.0))
+        # The sums of so many bits are integers of about this size.
+        size = 1.0 if args.scale else math.sqrt(args.width)
+        bits = network(args, inputs, pixels, (0.0, 0.0), size)
         for old, new in zip(weighted(tanh), weighted(bits), strict=True):
             new.set_weights(old.get_weights())
         found = train(

@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from keras_compress._validation import check_choice, check_real
-from keras_compress.functional.sign import derivative_of_tanh, read, signs
+from keras_compress.functional.sign import read, signs
 
 GRADIENTS = ("paper", "lecture")
 # Below zero, no absolute value is as small as that: nothing is dropped.
@@ -86,7 +86,7 @@ def binary_weights(weights, gradient="paper", mask=None):
     Reference:
         - [Kim & Smaragdis, 2015](https://arxiv.org/abs/1601.06071), section 3.2
     """
-    return _noisy(weights, signs, gradient, mask)
+    return _noisy(weights, signs, gradient, mask, mask is not None)
 
 
 def ternary_weights(weights, beta, gradient="paper", mask=None):
@@ -115,11 +115,13 @@ def ternary_weights(weights, beta, gradient="paper", mask=None):
         - [Kim & Smaragdis, 2015](https://arxiv.org/abs/1601.06071), section 3.2
     """
 
+    beta = read(beta)
+
     # Exactly 0 where |W| <= beta, and nowhere else; one pass less than a comparison.
     def signs_beyond(w):
         return ops.sign(w - ops.clip(w, -beta, beta))
 
-    return _noisy(weights, signs_beyond, gradient, mask)
+    return _noisy(weights, signs_beyond, gradient, mask, True)
 
 
 def beta_for(weights, sparsity, mask=None):
@@ -190,20 +192,23 @@ def unit_scale(weights, ternary=None):
     return ops.stop_gradient(total / ops.maximum(kept, 1.0))
 
 
-def _noisy(weights, forward_function, gradient, mask):
+def _noisy(weights, forward_function, gradient, mask, has_zeros):
     check_choice("gradient", gradient, GRADIENTS)
+    mask = None if mask is None else read(mask)
 
     @ops.custom_gradient
     def forward(weights):
         ternary = forward_function(weights)
         if mask is not None:
-            ternary = ops.where(mask, ternary, ops.zeros_like(ternary))
+            ternary = ops.where(mask, ternary, 0.0)
 
         def grad(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream
             if gradient == "paper":
                 return upstream
-            return upstream * ops.abs(ternary) * derivative_of_tanh(weights)
+            if has_zeros:
+                upstream = upstream * ops.abs(ternary)
+            return upstream - upstream * ops.square(ops.tanh(weights))
 
         return ternary, grad
 

@@ -23,15 +23,14 @@ def _swish(x, beta=5.0):
     return beta * shape / (1.0 + ops.cosh(2.0 * half))
 
 
-def derivative_of_tanh(x):
-    """`1 - tanh(x) ** 2`."""
+def _tanh(x):
     return 1.0 - ops.square(ops.tanh(x))
 
 
 STRAIGHT_THROUGH = {
     "plain": None,
     "clip": _clip,
-    "tanh": derivative_of_tanh,
+    "tanh": _tanh,
     "approx": _approx,
     "swish": _swish,
 }
@@ -109,6 +108,6 @@ def sign(x, straight_through="clip"):
 
 
 def read(x):
-    """The tensor in a variable, for a custom gradient has to be of a tensor."""
+    """The tensor in a variable; a custom gradient has to be that of a tensor."""
     x = ops.convert_to_tensor(x)
     return ops.cast(x, x.dtype)

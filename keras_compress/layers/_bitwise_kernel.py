@@ -7,7 +7,8 @@ from keras import ops
 from keras_compress._validation import check_choice, check_int, check_real, invalid
 from keras_compress.functional import bitwise as maths
 from keras_compress.functional import coding
-from keras_compress.functional.sign import sign, signs
+from keras_compress.functional.masking import masked
+from keras_compress.functional.sign import read, sign, signs
 from keras_compress.layers._stages import (
     SIGN,
     TANH,
@@ -216,10 +217,10 @@ class BitwiseKernel(Staged):
         }
 
     def _staged_weights(self, ghosts, mask, beta, training):
-        ghosts = ops.cast(ghosts, ghosts.dtype)  # reads the variable once
-        sparse = ops.cast(ops.convert_to_tensor(beta) >= 0.0, "int32")
+        ghosts, beta = read(ghosts), read(beta)
+        sparse = ops.cast(beta >= 0.0, "int32")
         branches = (
-            lambda: ghosts if mask is None else _masked(ghosts, mask),
+            lambda: _masked(ghosts, mask),
             lambda: _masked(maths.compress(ghosts), mask),
             lambda: maths.binary_weights(ghosts, self.gradient, mask),
             lambda: maths.ternary_weights(ghosts, beta, self.gradient, mask),
@@ -277,9 +278,7 @@ def _activation(value):
 
 
 def _masked(weights, mask):
-    if mask is None:
-        return weights
-    return ops.where(mask, weights, ops.zeros_like(weights))
+    return weights if mask is None else masked(weights, mask)
 
 
 def check_bool(name, value):
