@@ -21,8 +21,10 @@ width, epochs = (128, 4) if smoke else (512, 10)
 
 
 def compile_and_fit(model, epochs, *callbacks):
+    # Bits flip until the very end, unless the rate falls.
+    steps = epochs * len(digits.x_train) // 128
     model.compile(
-        keras.optimizers.Adam(2e-3),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
@@ -51,7 +53,7 @@ model = keras.Sequential(
 compile_and_fit(model, epochs // 2)
 
 # Pixels are never negative, so their signs say nothing: they need a coding.
-bitwise = kc.swap(model, kc.Bitwise(inputs="bipolar"))
+bitwise = kc.swap(model, kc.Bitwise(inputs="bipolar", straight_through="clip"))
 # Half of the fit with weights and units compressed by tanh, half with signs.
 compile_and_fit(bitwise, epochs, kc.callbacks.Binarization())
 
