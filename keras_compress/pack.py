@@ -9,6 +9,7 @@ from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
 from keras_compress._validation import check_int
 from keras_compress.functional.sparse import sparse_pays
 from keras_compress.layers._config import arguments_of, copy_variables
+from keras_compress.layers._stages import SIGN, is_staged
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
 from keras_compress.layers.pruned import PrunedConv2D, PrunedDense
 
@@ -48,8 +49,9 @@ def pack(model, *, batch=None):
         The packed model.
 
     Raises:
-        ValueError: If the model has no compressed layer, cannot be rebuilt, or `batch`
-            is out of range.
+        ValueError: If the model has no compressed layer, cannot be rebuilt, has a
+            bitwise layer (whose packed form is not in this version), or `batch` is out
+            of range.
 
     Example:
 
@@ -62,6 +64,8 @@ def pack(model, *, batch=None):
     check_model("model", model)
     if batch is not None:
         check_int("batch", batch, minimum=1)
+    for _, layer in walk(model):
+        _check_not_bitwise(layer)
     if not any(type(layer) in PACKERS for _, layer in walk(model)):
         raise ValueError(
             f"`model` must have compressed layers to pack. Received: {model.name!r}, "
@@ -89,6 +93,23 @@ def pack(model, *, batch=None):
     packed.trainable = False
     carry_compile(model, packed, jit_compile="auto")
     return packed
+
+
+def _check_not_bitwise(layer):
+    """Raises for layers whose packed form is not there, or not to be had yet."""
+    if not is_staged(layer):
+        return
+    if layer.stage_number < SIGN:
+        raise ValueError(
+            f"`model` must be trained to the end of stage 2 to be packed. Received: "
+            f"layer {layer.name!r} in stage {layer.stage_number}. Fit the model with "
+            "keras_compress.callbacks.Binarization(), or call `binarize` of the layer."
+        )
+    raise ValueError(
+        f"Packing bitwise layers is not in this version. Received: layer "
+        f"{layer.name!r} ({type(layer).__name__}) in `model`. Export the model as it "
+        "is, with keras_compress.export."
+    )
 
 
 def _is_dense_in_time(layer):

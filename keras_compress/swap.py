@@ -4,11 +4,13 @@ import fnmatch
 import warnings
 
 import keras
+import numpy as np
 
 from keras_compress._copies import all_layers, carry_compile
+from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import check_model, rebuild, walk
 from keras_compress._validation import invalid
-from keras_compress.layers._config import SwapConfig
+from keras_compress.layers._config import Place, SwapConfig
 
 
 def swap(model, config, *, where=None, data=None):
@@ -32,7 +34,8 @@ def swap(model, config, *, where=None, data=None):
             or no. Every glob must match a layer: its name, or its path, which is the
             names of the models around it and its own, joined by slashes. Defaults to
             all.
-        data: Calibration inputs, for configs that need them.
+        data: Calibration inputs, one array for each input of the model, for configs
+            that use them.
 
     Returns:
         The new model.
@@ -49,20 +52,44 @@ def swap(model, config, *, where=None, data=None):
     'PrunedDense'
     """
     check_model("model", model)
-    if data is not None:
+    rules = _rules(config, where)
+    if data is not None and not any(one.uses_data for _, one in rules):
         raise invalid(
             "data", "None: no config here uses calibration inputs", type(data)
         )
-    chosen = {id(layer): one for _, layer, one in matching(model, config, where)}
-    _warn_of_unreachable(model, _rules(config, where))
+    matches = matching(model, config, where)
+    _warn_of_unreachable(model, rules)
+    chosen = {id(layer): one for _, layer, one in matches}
+    place = Place(
+        neighbours=Neighbours(model),
+        config_of=lambda layer: chosen.get(id(layer)),
+        lowest=_lowest(model, data),
+    )
+    converters = {}
+    for _, layer, one in matches:
+        changes = one.place(layer, place)
+        converters.update((id(key), other) for key, other in changes.items())
 
     def replace(layer):
-        one = chosen.get(id(layer))
+        one = converters.get(id(layer))
         return None if one is None else one.convert(layer)
 
     new = rebuild(model, replace)
     carry_compile(model, new)
     return new
+
+
+def _lowest(model, data):
+    """A function from an `InputLayer` to the lowest number of its calibration data."""
+    if data is None:
+        return lambda layer: None
+    arrays = keras.tree.flatten(data)
+    inputs = keras.tree.flatten(model.inputs)
+    if len(arrays) != len(inputs):
+        raise invalid("data", f"one array for each of {len(inputs)} inputs", type(data))
+    layers = [tensor._keras_history.operation for tensor in inputs]
+    lowest = {id(x): np.min(array) for x, array in zip(layers, arrays, strict=True)}
+    return lambda layer: lowest.get(id(layer))
 
 
 def matching(model, config, where=None):

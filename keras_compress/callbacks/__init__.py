@@ -1,5 +1,6 @@
 """Callbacks that compress a model while it trains."""
 
+from keras_compress.callbacks.binarization import Binarization as Binarization
 from keras_compress.callbacks.compression_logger import (
     CompressionLogger as CompressionLogger,
 )

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_compress._rebuild import all_layers
+from keras_compress._copies import all_layers
 from keras_compress._validation import check_choice, check_real, invalid
 from keras_compress.distillation.cached_batch import CachedBatch
 from keras_compress.distillation.feature_matching import FeatureMatching

@@ -1,4 +1,12 @@
 """Keras layers of the five techniques, to be used as their Keras parents are."""
 
+from keras_compress.layers.bitwise import BitwiseActivation as BitwiseActivation
+from keras_compress.layers.bitwise import BitwiseConv2D as BitwiseConv2D
+from keras_compress.layers.bitwise import BitwiseDense as BitwiseDense
+from keras_compress.layers.coding import BipolarCoding as BipolarCoding
+from keras_compress.layers.coding import BitsCoding as BitsCoding
+from keras_compress.layers.coding import LloydMaxCoding as LloydMaxCoding
+from keras_compress.layers.coding import ZeroOneCoding as ZeroOneCoding
 from keras_compress.layers.pruned import PrunedConv2D as PrunedConv2D
 from keras_compress.layers.pruned import PrunedDense as PrunedDense
+from keras_compress.layers.weight_clip import WeightClip as WeightClip

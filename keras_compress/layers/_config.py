@@ -1,7 +1,8 @@
 """What a swap config is: a frozen dataclass that turns a Keras layer into ours."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -15,6 +16,7 @@ class SwapConfig:
     """
 
     layers: ClassVar[dict] = {}
+    uses_data: ClassVar[bool] = False
 
     def supports(self, layer):
         """Whether `layer` can be swapped. Subclasses of Keras layers cannot.
@@ -22,6 +24,19 @@ class SwapConfig:
         They may compute anything, and a swap would silently undo it.
         """
         return type(layer) in self.layers
+
+    def place(self, layer, place):
+        """Which config converts `layer` where it stands, and what else is to change.
+
+        Args:
+            layer: A layer that this config supports.
+            place: A `Place`.
+
+        Returns:
+            Mapping from layers of the model, which need not be supported ones, to
+            configs that convert them.
+        """
+        return {layer: self}
 
     def convert(self, layer):
         """The layer that takes the place of `layer`, and what fills it once built.
@@ -51,6 +66,18 @@ class SwapConfig:
     def from_config(cls, config):
         """The config of these arguments."""
         return cls(**config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What a config may know of a model, beyond the one layer."""
+
+    neighbours: Any
+    """`.before(layer)`, `.behind(layer)`: lists of layers; `.is_end(layer)`."""
+    config_of: Callable
+    """Function of a layer, to the config that was chosen for it, or `None`."""
+    lowest: Callable
+    """Function of an `InputLayer`, to its lowest number in `data`, or `None`."""
 
 
 def arguments_of(layer):

@@ -30,9 +30,20 @@ class KernelHost:
                 "dtype", "a policy without quantization", self.dtype_policy.name
             )
 
+    def call(self, inputs, training=False):
+        return self.activate(self.sums(inputs, training=training))
+
     def effective_kernel(self, training=False):
         """The kernel of the forward pass, shaped like `self.kernel`."""
         return self.kernel
+
+    def effective_bias(self, training=False):
+        """The bias of the forward pass, shaped like `self.bias`, which is not None."""
+        return self.bias
+
+    def activate(self, sums):
+        """The outputs, of what the units have summed up."""
+        return sums if self.activation is None else self.activation(sums)
 
     def enable_lora(self, *args, **kwargs):
         """Refused: LoRA would bypass the compressed kernel."""
@@ -48,20 +59,23 @@ class KernelHost:
 class DenseHost(KernelHost, keras.layers.Dense):
     """`Dense` on its effective kernel."""
 
-    def call(self, inputs, training=False):
+    def sums(self, inputs, training=False):
+        """What the units sum up: products with the kernel, and the bias."""
         outputs = ops.matmul(inputs, self.effective_kernel(training=training))
-        if self.bias is not None:
-            outputs = ops.add(outputs, self.bias)
-        return outputs if self.activation is None else self.activation(outputs)
+        if self.bias is None:
+            return outputs
+        return ops.add(outputs, self.effective_bias(training=training))
 
 
 class Conv2DHost(KernelHost, keras.layers.Conv2D):
     """`Conv2D` on its effective kernel."""
 
-    def call(self, inputs, training=False):
+    def sums(self, inputs, training=False):
+        """What the units sum up: products with the kernel, and the bias."""
         outputs = self.convolution_op(inputs, self.effective_kernel(training=training))
-        if self.bias is not None:
-            channels_last = self.data_format == "channels_last"
-            shape = (1, 1, 1, -1) if channels_last else (1, -1, 1, 1)
-            outputs = ops.add(outputs, ops.reshape(self.bias, shape))
-        return outputs if self.activation is None else self.activation(outputs)
+        if self.bias is None:
+            return outputs
+        channels_last = self.data_format == "channels_last"
+        shape = (1, 1, 1, -1) if channels_last else (1, -1, 1, 1)
+        bias = self.effective_bias(training=training)
+        return ops.add(outputs, ops.reshape(bias, shape))

@@ -11,6 +11,7 @@ from keras import ops
 from keras_compress._validation import check_real
 from keras_compress.functional import masks
 from keras_compress.functional.cost import sparse_bytes
+from keras_compress.functional.masking import masked
 from keras_compress.layers._config import SwapConfig
 from keras_compress.layers._hosts import Conv2DHost, DenseHost
 
@@ -37,7 +38,7 @@ class Pruned:
 
     def effective_kernel(self, training=False):
         kernel = super().effective_kernel(training)
-        return ops.where(self.mask, kernel, ops.zeros_like(kernel))
+        return masked(kernel, self.mask)
 
     @property
     def sparsity(self):

@@ -27,6 +27,9 @@ class LayerCase:
     """What `swap` makes this layer with."""
     parent_arguments: dict
     """Arguments of the parent at other values than the defaults."""
+    packs: bool = True
+    """Whether `pack` has a form for it. If not, it must refuse, and the layer is
+    exported as it was trained."""
 
     def __str__(self):
         return self.layer.__name__
@@ -47,6 +50,15 @@ DENSE = {
     "dtype": "float64",
 }
 CONV2D = {**DENSE, "strides": 2, "padding": "same"}
+BITWISE = {
+    "inputs": "bits",
+    "bits": 3,
+    "gradient": "lecture",
+    "straight_through": "swish",
+    "scale": True,
+    "bitwise_bias": False,
+    "masked": True,
+}
 
 CASES = [
     LayerCase(
@@ -69,4 +81,35 @@ CASES = [
         config=kc.Prune(),
         parent_arguments=CONV2D,
     ),
+    LayerCase(
+        layer=kc.layers.BitwiseDense,
+        parent=keras.layers.Dense,
+        arguments={"units": 6},
+        own_arguments=BITWISE,
+        input_shape=(8,),
+        compress=lambda layer: layer.binarize(sparsity=0.25),
+        config=kc.Bitwise(),
+        parent_arguments=DENSE,
+        packs=False,
+    ),
+    LayerCase(
+        layer=kc.layers.BitwiseConv2D,
+        parent=keras.layers.Conv2D,
+        arguments={"filters": 4, "kernel_size": 3},
+        own_arguments=BITWISE,
+        input_shape=(7, 6, 2),
+        compress=lambda layer: layer.binarize(sparsity=0.25),
+        config=kc.Bitwise(),
+        parent_arguments=CONV2D,
+        packs=False,
+    ),
 ]
+
+# Layers without a Keras parent to be held against: test_bitwise_fit.py, test_coding.py.
+WITHOUT_PARENT = {
+    kc.layers.BipolarCoding,
+    kc.layers.BitsCoding,
+    kc.layers.BitwiseActivation,
+    kc.layers.LloydMaxCoding,
+    kc.layers.ZeroOneCoding,
+}

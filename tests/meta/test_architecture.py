@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
-OBJECTS = MATHS | {"layers", "_copies", "_rebuild"}
+OBJECTS = MATHS | {"layers", "_copies", "_rebuild", "_neighbours"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report")
 }
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "ops": {"_validation", "functional", "ops"},
     "_copies": set(),
     "_rebuild": {"_validation", "_copies"},
+    "_neighbours": {"_rebuild"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
     "recipes": DRIVE | {"recipes", ""},
