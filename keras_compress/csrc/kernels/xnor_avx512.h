@@ -1,0 +1,84 @@
+// Vectors of 16 units for both kinds of AVX-512, and the packing of signs.
+//
+// Included inside an anonymous namespace, as xnor_lanes.h is.
+
+struct Lanes16 {
+  using Vec = __m512i;
+  static constexpr int kLanes = 16;
+  static __mmask16 First(int64_t count) {
+    return static_cast<__mmask16>((1u << count) - 1u);
+  }
+  static Vec Zero() { return _mm512_setzero_si512(); }
+  static Vec Load(const uint32_t* from) { return _mm512_loadu_si512(from); }
+  static Vec LoadPart(const int32_t* from, int64_t count) {
+    return _mm512_maskz_loadu_epi32(First(count), from);
+  }
+  static Vec Broadcast(const uint32_t* from) {
+    return _mm512_set1_epi32(static_cast<int>(*from));
+  }
+  static Vec Differ(Vec a, Vec b) { return _mm512_xor_si512(a, b); }
+  static Vec DifferWhere(Vec a, Vec b, Vec mask) {
+    return _mm512_ternarylogic_epi32(a, b, mask, 0x28);
+  }
+  static Vec Sums(Vec kept, Vec total) {
+    return _mm512_sub_epi32(kept, _mm512_add_epi32(total, total));
+  }
+  static void StoreInts(int32_t* to, Vec sums, int64_t count) {
+    _mm512_mask_storeu_epi32(to, First(count), sums);
+  }
+  static void StoreFloats(float* to, Vec sums, const float* scale,
+                          const float* bias, int64_t count, bool stream) {
+    const __mmask16 first = First(count);
+    __m512 value = _mm512_cvtepi32_ps(sums);
+    if (scale != nullptr) {
+      value = _mm512_mul_ps(value, _mm512_maskz_loadu_ps(first, scale));
+    }
+    if (bias != nullptr) {
+      value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(first, bias));
+    }
+    if (stream) {
+      _mm512_stream_ps(to, value);
+    } else {
+      _mm512_mask_storeu_ps(to, first, value);
+    }
+  }
+  static void Fence() { _mm_sfence(); }
+  static uint32_t Below(Vec sums, const int32_t* thresholds, int64_t count) {
+    const __mmask16 first = First(count);
+    return _mm512_mask_cmplt_epi32_mask(
+        first, sums, _mm512_maskz_loadu_epi32(first, thresholds));
+  }
+};
+
+// One comparison finds the NaN of two vectors.
+inline bool Pack(const float* inputs, int64_t rows, int64_t width,
+                 uint32_t* words) {
+  const __m512 zero = _mm512_setzero_ps();
+  uint32_t unordered = 0;
+  for (int64_t m = 0; m < rows; ++m) {
+    const float* row = inputs + m * width;
+    int64_t k = 0;
+    for (; k + 32 <= width; k += 32) {
+      const __m512 low = _mm512_loadu_ps(row + k);
+      const __m512 high = _mm512_loadu_ps(row + k + 16);
+      unordered |= _mm512_cmp_ps_mask(low, high, _CMP_UNORD_Q);
+      *words++ =
+          _mm512_cmp_ps_mask(low, zero, _CMP_LT_OQ) |
+          static_cast<uint32_t>(_mm512_cmp_ps_mask(high, zero, _CMP_LT_OQ))
+              << 16;
+    }
+    if (k < width) {
+      const int64_t left = width - k;
+      const __m512 low =
+          _mm512_maskz_loadu_ps(Lanes16::First(left < 16 ? left : 16), row + k);
+      const __m512 high = _mm512_maskz_loadu_ps(
+          Lanes16::First(left < 16 ? 0 : left - 16), row + k + 16);
+      unordered |= _mm512_cmp_ps_mask(low, high, _CMP_UNORD_Q);
+      *words++ =
+          _mm512_cmp_ps_mask(low, zero, _CMP_LT_OQ) |
+          static_cast<uint32_t>(_mm512_cmp_ps_mask(high, zero, _CMP_LT_OQ))
+              << 16;
+    }
+  }
+  return unordered == 0;
+}

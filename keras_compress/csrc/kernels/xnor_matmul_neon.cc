@@ -1,0 +1,104 @@
+// The product of packed signs, 4 units to a vector; bytes are counted up to 31
+// words.
+//   vcntq_u8                 CNT (16B)
+//   vpaddlq_u8, vpadalq_u16  UADDLP, UADALP: bytes to uint32
+#include <arm_neon.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "xnor_matmul.h"
+
+namespace keras_compress {
+namespace {
+
+#include "xnor_lanes.h"
+
+struct Cnt4 {
+  using Vec = uint32x4_t;
+  static constexpr int kLanes = 4;
+  static constexpr int kVectors = 4;
+  static constexpr int kRows = 3;
+  static constexpr int64_t kRoom = 31;
+  static Vec Zero() { return vdupq_n_u32(0); }
+  static Vec Load(const uint32_t* from) { return vld1q_u32(from); }
+  static Vec LoadPart(const int32_t* from, int64_t count) {
+    if (count == 4) return vreinterpretq_u32_s32(vld1q_s32(from));
+    int32_t part[4] = {};
+    for (int64_t i = 0; i < count; ++i) part[i] = from[i];
+    return vreinterpretq_u32_s32(vld1q_s32(part));
+  }
+  static float32x4_t LoadPart(const float* from, int64_t count) {
+    if (count == 4) return vld1q_f32(from);
+    float part[4] = {};
+    for (int64_t i = 0; i < count; ++i) part[i] = from[i];
+    return vld1q_f32(part);
+  }
+  static Vec Broadcast(const uint32_t* from) { return vld1q_dup_u32(from); }
+  static Vec Differ(Vec a, Vec b) { return veorq_u32(a, b); }
+  static Vec DifferWhere(Vec a, Vec b, Vec mask) {
+    return vandq_u32(veorq_u32(a, b), mask);
+  }
+  static Vec Count(Vec count, Vec x) {
+    return vreinterpretq_u32_u8(vaddq_u8(vreinterpretq_u8_u32(count),
+                                         vcntq_u8(vreinterpretq_u8_u32(x))));
+  }
+  static Vec Widen(Vec total, Vec count) {
+    return vpadalq_u16(total, vpaddlq_u8(vreinterpretq_u8_u32(count)));
+  }
+  static Vec Sums(Vec kept, Vec total) {
+    return vsubq_u32(kept, vaddq_u32(total, total));
+  }
+  static void StoreInts(int32_t* to, Vec sums, int64_t count) {
+    int32_t part[4];
+    vst1q_s32(part, vreinterpretq_s32_u32(sums));
+    for (int64_t i = 0; i < count; ++i) to[i] = part[i];
+  }
+  static void StoreFloats(float* to, Vec sums, const float* scale,
+                          const float* bias, int64_t count, bool) {
+    float32x4_t value = vcvtq_f32_s32(vreinterpretq_s32_u32(sums));
+    if (scale != nullptr) value = vmulq_f32(value, LoadPart(scale, count));
+    if (bias != nullptr) value = vaddq_f32(value, LoadPart(bias, count));
+    if (count == 4) {
+      vst1q_f32(to, value);
+      return;
+    }
+    float part[4];
+    vst1q_f32(part, value);
+    for (int64_t i = 0; i < count; ++i) to[i] = part[i];
+  }
+  static void Fence() {}
+  static uint32_t Below(Vec sums, const int32_t* thresholds, int64_t count) {
+    const uint32_t weights[4] = {1, 2, 4, 8};
+    const int32x4_t limits = vreinterpretq_s32_u32(LoadPart(thresholds, count));
+    const Vec below = vcltq_s32(vreinterpretq_s32_u32(sums), limits);
+    return vaddvq_u32(vandq_u32(below, vld1q_u32(weights))) &
+           ((1u << count) - 1u);
+  }
+};
+
+bool Pack(const float* inputs, int64_t rows, int64_t width, uint32_t* words) {
+  const uint32_t weights[4] = {1, 2, 4, 8};
+  uint32_t numbers = ~uint32_t{0};
+  for (int64_t m = 0; m < rows; ++m) {
+    const float* row = inputs + m * width;
+    for (int64_t k = 0; k < width; k += 32) {
+      uint32_t word = 0;
+      for (int64_t i = 0; i < 32 && k + i < width; i += 4) {
+        const int64_t left = width - k - i;
+        const float32x4_t x = Cnt4::LoadPart(row + k + i, left < 4 ? left : 4);
+        numbers &= vminvq_u32(vceqq_f32(x, x));
+        word |= vaddvq_u32(vandq_u32(vcltzq_f32(x), vld1q_u32(weights))) << i;
+      }
+      *words++ = word;
+    }
+  }
+  return numbers != 0;
+}
+
+const XnorKernels kKernels = {Pack, Product<Cnt4>};
+
+}  // namespace
+
+const XnorKernels* XnorKernelsNeon() { return &kKernels; }
+
+}  // namespace keras_compress
