@@ -9,10 +9,22 @@ struct Lanes16 {
     return static_cast<__mmask16>((1u << count) - 1u);
   }
   static Vec Zero() { return _mm512_setzero_si512(); }
-  static Vec Load(const uint32_t* from) { return _mm512_loadu_si512(from); }
-  static Vec LoadPart(const int32_t* from, int64_t count) {
-    return _mm512_maskz_loadu_epi32(First(count), from);
+  // In a register: one load for all rows, where the compiler would make one a
+  // row.
+  static Vec Load(const uint32_t* from) {
+    Vec words = _mm512_loadu_si512(from);
+    asm("" : "+v"(words));
+    return words;
   }
+  static Vec Plus(Vec a, Vec b) { return _mm512_add_epi32(a, b); }
+  static void Together(Vec (&)[1]) {}
+  static void Together(Vec (&x)[2]) {
+    asm volatile("" : "+v"(x[0]), "+v"(x[1]));
+  }
+  static void Together(Vec (&x)[4]) {
+    asm volatile("" : "+v"(x[0]), "+v"(x[1]), "+v"(x[2]), "+v"(x[3]));
+  }
+  static Vec LoadInts(const int32_t* from) { return _mm512_loadu_si512(from); }
   static Vec Broadcast(const uint32_t* from) {
     return _mm512_set1_epi32(static_cast<int>(*from));
   }
@@ -23,31 +35,23 @@ struct Lanes16 {
   static Vec Sums(Vec kept, Vec total) {
     return _mm512_sub_epi32(kept, _mm512_add_epi32(total, total));
   }
-  static void StoreInts(int32_t* to, Vec sums, int64_t count) {
-    _mm512_mask_storeu_epi32(to, First(count), sums);
+  static uint32_t Below(Vec sums, Vec thresholds) {
+    return _mm512_cmplt_epi32_mask(sums, thresholds);
   }
-  static void StoreFloats(float* to, Vec sums, const float* scale,
-                          const float* bias, int64_t count, bool stream) {
-    const __mmask16 first = First(count);
-    __m512 value = _mm512_cvtepi32_ps(sums);
-    if (scale != nullptr) {
-      value = _mm512_mul_ps(value, _mm512_maskz_loadu_ps(first, scale));
-    }
-    if (bias != nullptr) {
-      value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(first, bias));
-    }
-    if (stream) {
-      _mm512_stream_ps(to, value);
-    } else {
-      _mm512_mask_storeu_ps(to, first, value);
-    }
+  static void StoreInts(int32_t* to, Vec sums) {
+    _mm512_storeu_si512(to, sums);
   }
+  static __m512 LoadFloats(const float* from) { return _mm512_loadu_ps(from); }
+  static void StoreFloats(float* to, __m512 value) {
+    _mm512_storeu_ps(to, value);
+  }
+  static void StreamFloats(float* to, __m512 value) {
+    _mm512_stream_ps(to, value);
+  }
+  static __m512 ToFloats(Vec sums) { return _mm512_cvtepi32_ps(sums); }
+  static __m512 Multiply(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
+  static __m512 Add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
   static void Fence() { _mm_sfence(); }
-  static uint32_t Below(Vec sums, const int32_t* thresholds, int64_t count) {
-    const __mmask16 first = First(count);
-    return _mm512_mask_cmplt_epi32_mask(
-        first, sums, _mm512_maskz_loadu_epi32(first, thresholds));
-  }
 };
 
 // One comparison finds the NaN of two vectors.

@@ -30,8 +30,10 @@ struct Nibbles8 {
   static Vec Load(const uint32_t* from) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
   }
-  static Vec LoadPart(const int32_t* from, int64_t count) {
-    return _mm256_maskload_epi32(from, First(count));
+  template <int C>
+  static void Together(Vec (&)[C]) {}
+  static Vec LoadInts(const int32_t* from) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
   }
   static Vec Broadcast(const uint32_t* from) {
     return _mm256_set1_epi32(static_cast<int>(*from));
@@ -40,17 +42,17 @@ struct Nibbles8 {
   static Vec DifferWhere(Vec a, Vec b, Vec mask) {
     return _mm256_and_si256(_mm256_xor_si256(a, b), mask);
   }
-  static Vec Count(Vec count, Vec x) {
+  static Vec Ones(Vec x) {
     const Vec ones =
         _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
                          0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
     const Vec nibble = _mm256_set1_epi8(15);
     const Vec low = _mm256_and_si256(x, nibble);
     const Vec high = _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble);
-    return _mm256_add_epi8(
-        _mm256_add_epi8(count, _mm256_shuffle_epi8(ones, low)),
-        _mm256_shuffle_epi8(ones, high));
+    return _mm256_add_epi8(_mm256_shuffle_epi8(ones, low),
+                           _mm256_shuffle_epi8(ones, high));
   }
+  static Vec Plus(Vec a, Vec b) { return _mm256_add_epi8(a, b); }
   static Vec Widen(Vec total, Vec count) {
     const Vec pairs = _mm256_maddubs_epi16(count, _mm256_set1_epi8(1));
     return _mm256_add_epi32(total,
@@ -59,34 +61,24 @@ struct Nibbles8 {
   static Vec Sums(Vec kept, Vec total) {
     return _mm256_sub_epi32(kept, _mm256_add_epi32(total, total));
   }
-  static void StoreInts(int32_t* to, Vec sums, int64_t count) {
-    _mm256_maskstore_epi32(to, First(count), sums);
+  static uint32_t Below(Vec sums, Vec thresholds) {
+    return static_cast<uint32_t>(_mm256_movemask_ps(
+        _mm256_castsi256_ps(_mm256_cmpgt_epi32(thresholds, sums))));
   }
-  static void StoreFloats(float* to, Vec sums, const float* scale,
-                          const float* bias, int64_t count, bool stream) {
-    const Vec first = First(count);
-    __m256 value = _mm256_cvtepi32_ps(sums);
-    if (scale != nullptr) {
-      value = _mm256_mul_ps(value, _mm256_maskload_ps(scale, first));
-    }
-    if (bias != nullptr) {
-      value = _mm256_add_ps(value, _mm256_maskload_ps(bias, first));
-    }
-    if (stream) {
-      _mm256_stream_ps(to, value);
-    } else {
-      _mm256_maskstore_ps(to, first, value);
-    }
+  static void StoreInts(int32_t* to, Vec sums) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sums);
   }
+  static __m256 LoadFloats(const float* from) { return _mm256_loadu_ps(from); }
+  static void StoreFloats(float* to, __m256 value) {
+    _mm256_storeu_ps(to, value);
+  }
+  static void StreamFloats(float* to, __m256 value) {
+    _mm256_stream_ps(to, value);
+  }
+  static __m256 ToFloats(Vec sums) { return _mm256_cvtepi32_ps(sums); }
+  static __m256 Multiply(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
+  static __m256 Add(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
   static void Fence() { _mm_sfence(); }
-  static uint32_t Below(Vec sums, const int32_t* thresholds, int64_t count) {
-    const Vec first = First(count);
-    const Vec below = _mm256_and_si256(
-        first,
-        _mm256_cmpgt_epi32(_mm256_maskload_epi32(thresholds, first), sums));
-    return static_cast<uint32_t>(
-        _mm256_movemask_ps(_mm256_castsi256_ps(below)));
-  }
 };
 
 // The signs of `count` floats from 1 to 8; `*unordered` becomes nonzero at NaN.

@@ -16,18 +16,18 @@ namespace {
 
 struct Nibbles16 : Lanes16 {
   static constexpr int kVectors = 2;
-  static constexpr int kRows = 3;
+  static constexpr int kRows = 4;
   static constexpr int64_t kRoom = 31;
-  static Vec Count(Vec count, Vec x) {
+  static Vec Ones(Vec x) {
     const Vec ones = _mm512_broadcast_i32x4(
         _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
     const Vec nibble = _mm512_set1_epi8(15);
     const Vec low = _mm512_and_si512(x, nibble);
     const Vec high = _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble);
-    return _mm512_add_epi8(
-        _mm512_add_epi8(count, _mm512_shuffle_epi8(ones, low)),
-        _mm512_shuffle_epi8(ones, high));
+    return _mm512_add_epi8(_mm512_shuffle_epi8(ones, low),
+                           _mm512_shuffle_epi8(ones, high));
   }
+  static Vec Plus(Vec a, Vec b) { return _mm512_add_epi8(a, b); }
   static Vec Widen(Vec total, Vec count) {
     const Vec pairs = _mm512_maddubs_epi16(count, _mm512_set1_epi8(1));
     return _mm512_add_epi32(total,
