@@ -14,7 +14,8 @@
 //   Sums(kept, total)       kept - 2 * total
 //   Below(sums, thresholds) one bit for each lane
 //   LoadInts, StoreInts     int32 lanes, as Vec
-//   LoadFloats, StoreFloats, StreamFloats, ToFloats, Multiply, Add   floats
+//   LoadFloats, StoreFloats, StreamFloats, ToFloats, Constant,
+//     Multiply, Add         floats
 //   Fence                   ends a row of StreamFloats
 
 constexpr int64_t kUnlimited = INT64_MAX;
@@ -57,6 +58,38 @@ inline void StoreBits(const XnorWeights& weights, const XnorOutput& output,
   }
 }
 
+// Makes floats of totals. No scale is 1 and no bias is -0, which change
+// nothing.
+template <class Lanes, bool kStream, int R, int C, class Rows>
+inline void Floats(const XnorWeights& weights, const Rows& rows,
+                   const XnorOutput& output, int64_t m, int64_t n,
+                   const typename Lanes::Vec (&total)[R][C]) {
+#pragma GCC unroll 16
+  for (int c = 0; c < C; ++c) {
+    const int64_t from = n + c * Lanes::kLanes;
+    const auto scale = output.scale != nullptr
+                           ? Lanes::LoadFloats(output.scale + from)
+                           : Lanes::Constant(1.0f);
+    const auto bias = output.bias != nullptr
+                          ? Lanes::LoadFloats(output.bias + from)
+                          : Lanes::Constant(-0.0f);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const auto sums =
+          Lanes::Sums(Lanes::LoadInts(rows.Kept(m + r) + from), total[r][c]);
+      const auto value =
+          Lanes::Add(Lanes::Multiply(Lanes::ToFloats(sums), scale), bias);
+      float* to =
+          static_cast<float*>(output.data) + (m + r) * weights.units + from;
+      if (kStream) {
+        Lanes::StreamFloats(to, value);
+      } else {
+        Lanes::StoreFloats(to, value);
+      }
+    }
+  }
+}
+
 // Makes outputs of the totals of R rows by C vectors, which is whole panels.
 template <class Lanes, int kKind, int R, int C, class Rows>
 inline void Finish(const XnorWeights& weights, const Rows& rows,
@@ -64,39 +97,33 @@ inline void Finish(const XnorWeights& weights, const Rows& rows,
                    const typename Lanes::Vec (&total)[R][C]) {
   constexpr int kPerPanel = kPanelUnits / Lanes::kLanes;
   const int64_t n = panel * kPanelUnits;
-  uint32_t bits[R] = {};
+  if constexpr (kKind == kXnorFloats) {
+    if (output.stream) {
+      Floats<Lanes, true, R, C>(weights, rows, output, m, n, total);
+    } else {
+      Floats<Lanes, false, R, C>(weights, rows, output, m, n, total);
+    }
+    return;
+  }
 #pragma GCC unroll 16
-  for (int c = 0; c < C; ++c) {
-    const int64_t from = n + c * Lanes::kLanes;
+  for (int r = 0; r < R; ++r) {
+    uint32_t bits = 0;
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < C; ++c) {
+      const int64_t from = n + c * Lanes::kLanes;
       const auto sums =
           Lanes::Sums(Lanes::LoadInts(rows.Kept(m + r) + from), total[r][c]);
-      const int64_t to = (m + r) * weights.units + from;
-      if (kKind == kXnorFloats) {
-        auto value = Lanes::ToFloats(sums);
-        if (output.scale != nullptr) {
-          value =
-              Lanes::Multiply(value, Lanes::LoadFloats(output.scale + from));
-        }
-        if (output.bias != nullptr) {
-          value = Lanes::Add(value, Lanes::LoadFloats(output.bias + from));
-        }
-        float* floats = static_cast<float*>(output.data) + to;
-        if (output.stream) {
-          Lanes::StreamFloats(floats, value);
-        } else {
-          Lanes::StoreFloats(floats, value);
-        }
-      } else if (kKind == kXnorSums) {
-        Lanes::StoreInts(static_cast<int32_t*>(output.data) + to, sums);
-      } else {
-        bits[r] |= Lanes::Below(sums, Lanes::LoadInts(output.thresholds + from))
-                   << (c % kPerPanel * Lanes::kLanes);
-        if (c % kPerPanel == kPerPanel - 1) {
-          StoreBits(weights, output, m + r, panel + c / kPerPanel, bits[r]);
-          bits[r] = 0;
-        }
+      if constexpr (kKind == kXnorSums) {
+        Lanes::StoreInts(
+            static_cast<int32_t*>(output.data) + (m + r) * weights.units + from,
+            sums);
+        continue;
+      }
+      bits |= Lanes::Below(sums, Lanes::LoadInts(output.thresholds + from))
+              << (c % kPerPanel * Lanes::kLanes);
+      if (c % kPerPanel == kPerPanel - 1) {
+        StoreBits(weights, output, m + r, panel + c / kPerPanel, bits);
+        bits = 0;
       }
     }
   }
@@ -172,6 +199,8 @@ inline void Differences(const XnorWeights& weights, const Rows& rows, int64_t m,
         for (int c = 0; c < C; ++c) {
           const int64_t at =
               c / kPerPanel * stride + c % kPerPanel * Lanes::kLanes;
+          // A row alone reads each word once: the next panels are on their way.
+          if (R == 1) __builtin_prefetch(signs + at + C / kPerPanel * stride);
           sign[c] = Lanes::Load(signs + at);
           if (kMasked) mask[c] = Lanes::Load(masks + at);
         }

@@ -69,6 +69,7 @@ struct Nibbles8 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sums);
   }
   static __m256 LoadFloats(const float* from) { return _mm256_loadu_ps(from); }
+  static __m256 Constant(float value) { return _mm256_set1_ps(value); }
   static void StoreFloats(float* to, __m256 value) {
     _mm256_storeu_ps(to, value);
   }

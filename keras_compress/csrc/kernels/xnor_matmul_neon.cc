@@ -54,6 +54,7 @@ struct Cnt4 {
     vst1q_s32(to, vreinterpretq_s32_u32(sums));
   }
   static float32x4_t LoadFloats(const float* from) { return vld1q_f32(from); }
+  static float32x4_t Constant(float value) { return vdupq_n_f32(value); }
   static void StoreFloats(float* to, float32x4_t value) {
     vst1q_f32(to, value);
   }
