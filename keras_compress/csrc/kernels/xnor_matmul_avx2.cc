@@ -12,6 +12,7 @@
 namespace keras_compress {
 namespace {
 
+#include "xnor_finish.h"
 #include "xnor_lanes.h"
 
 alignas(32) constexpr int32_t kFirst[16] = {-1, -1, -1, -1, -1, -1, -1, -1};

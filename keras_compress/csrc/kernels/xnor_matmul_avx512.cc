@@ -12,6 +12,7 @@ namespace keras_compress {
 namespace {
 
 #include "xnor_avx512.h"
+#include "xnor_finish.h"
 #include "xnor_lanes.h"
 
 struct Nibbles16 : Lanes16 {

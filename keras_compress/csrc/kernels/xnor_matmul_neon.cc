@@ -11,6 +11,7 @@
 namespace keras_compress {
 namespace {
 
+#include "xnor_finish.h"
 #include "xnor_lanes.h"
 
 struct Cnt4 {
