@@ -201,7 +201,7 @@ def pack_kernel(kernel, mask=None):
     if kernel.ndim != 2:
         raise invalid("kernel", "of shape (inputs, units)", kernel.shape)
     rows = pack_signs(kernel.T)
-    inputs, units = kernel.shape
+    inputs = len(kernel)
     keep = np.ones(kernel.shape, bool) if mask is None else np.asarray(mask) != 0
     if keep.shape != kernel.shape:
         raise invalid("mask", f"of shape {kernel.shape}", keep.shape)

@@ -1,5 +1,7 @@
 """Products of packed signs, in which a multiplication is one bit of an XOR."""
 
+import functools
+
 import tensorflow as tf
 
 from keras_compress._validation import check_choice, check_int, invalid
@@ -7,7 +9,6 @@ from keras_compress.ops import _library
 from keras_compress.ops._library import native_op
 
 OUTPUTS = {"float32": tf.float32, "int32": tf.int32, "bits": tf.uint32}
-_NOTHING = []
 NO_GRADIENT = (
     "Products of packed signs are for inference: a sign has no gradient. Train the "
     "layer before it is packed."
@@ -202,7 +203,7 @@ def xnor_chain(
 @tf.RegisterGradient("KcPackSigns")
 @tf.RegisterGradient("KcXnorMatmul")
 def _no_gradient(op, *gradients):
-    raise LookupError(NO_GRADIENT)
+    raise NotImplementedError(NO_GRADIENT)
 
 
 def _refusing(function):
@@ -211,7 +212,7 @@ def _refusing(function):
     @tf.custom_gradient
     def refusing(inputs):
         def gradient(*gradients, variables=None):
-            raise LookupError(NO_GRADIENT)
+            raise NotImplementedError(NO_GRADIENT)
 
         return function(inputs), gradient
 
@@ -220,11 +221,12 @@ def _refusing(function):
 
 def _no_floats():
     """An empty vector, made once where that saves the making."""
-    if not tf.executing_eagerly():
-        return tf.constant([], tf.float32)
-    if not _NOTHING:
-        _NOTHING.append(tf.constant([], tf.float32))
-    return _NOTHING[0]
+    return _nothing() if tf.executing_eagerly() else tf.constant([], tf.float32)
+
+
+@functools.cache
+def _nothing():
+    return tf.constant([], tf.float32)
 
 
 def _signs_or_words(inputs):

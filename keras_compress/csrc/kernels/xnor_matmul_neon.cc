@@ -73,11 +73,6 @@ struct Cnt4 {
   }
   static void Fence() {}
 };
-const int32x4_t limits = vreinterpretq_s32_u32(LoadPart(thresholds, count));
-const Vec below = vcltq_s32(vreinterpretq_s32_u32(sums), limits);
-return vaddvq_u32(vandq_u32(below, vld1q_u32(weights))) & ((1u << count) - 1u);
-}
-};
 
 inline float32x4_t LoadPart(const float* from, int64_t count) {
   if (count >= 4) return vld1q_f32(from);
