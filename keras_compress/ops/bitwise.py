@@ -5,14 +5,11 @@ import functools
 import tensorflow as tf
 
 from keras_compress._validation import check_choice, check_int, invalid
-from keras_compress.ops import _library
+from keras_compress.ops import _bitwise_twins, _library
+from keras_compress.ops._bitwise_twins import NO_GRADIENT, refusing_gradient
 from keras_compress.ops._library import native_op
 
 OUTPUTS = {"float32": tf.float32, "int32": tf.int32, "bits": tf.uint32}
-NO_GRADIENT = (
-    "Products of packed signs are for inference: a sign has no gradient. Train the "
-    "layer before it is packed."
-)
 
 
 def pack_signs(inputs):
@@ -39,7 +36,9 @@ def pack_signs(inputs):
     inputs = _signs_as_float32(inputs)
     flat = _flat(inputs)
     op = native_op("kc_pack_signs")
-    words = _refusing(_pack_twin)(flat) if op is None else op(inputs=flat)
+    words = (
+        refusing_gradient(_bitwise_twins.pack)(flat) if op is None else op(inputs=flat)
+    )
     return _unflat(words, inputs)
 
 
@@ -175,8 +174,8 @@ def xnor_chain(
     none = _no_floats()
     op = native_op("kc_xnor_matmul")
     if op is None:
-        found = _refusing(
-            lambda rows: _chain_twin(
+        found = refusing_gradient(
+            lambda rows: _bitwise_twins.chain(
                 rows, weights, thresholds, flips, scale, bias, width, OUTPUTS[outputs]
             )
         )(flat)
@@ -204,19 +203,6 @@ def xnor_chain(
 @tf.RegisterGradient("KcXnorMatmul")
 def _no_gradient(op, *gradients):
     raise NotImplementedError(NO_GRADIENT)
-
-
-def _refusing(function):
-    """The function with a gradient that is an error, as that of the native op is."""
-
-    @tf.custom_gradient
-    def refusing(inputs):
-        def gradient(*gradients, variables=None):
-            raise NotImplementedError(NO_GRADIENT)
-
-        return function(inputs), gradient
-
-    return refusing
 
 
 def _no_floats():
@@ -274,80 +260,3 @@ def _limits(thresholds):
         limits.append(limit)
         flips.append(flip)
     return limits, flips
-
-
-def _pack_twin(inputs):
-    """`pack_signs` of a matrix, in plain TensorFlow."""
-    check = tf.debugging.Assert(
-        tf.logical_not(tf.reduce_any(tf.math.is_nan(inputs))),
-        ["`inputs` must be free of NaN, which has no sign"],
-    )
-    with tf.control_dependencies([] if check is None else [check]):
-        negative = inputs < 0.0
-    return _pack_bits(negative)
-
-
-def _pack_bits(bits):
-    width = tf.shape(bits)[1]
-    words = (width + 31) // 32
-    bits = tf.pad(tf.cast(bits, tf.uint32), [[0, 0], [0, 32 * words - width]])
-    bits = tf.reshape(bits, [tf.shape(bits)[0], words, 32])
-    places = tf.range(32)
-    shifted = tf.bitwise.left_shift(bits, tf.cast(places, tf.uint32))
-    # Sums of different bits; int64 is summed everywhere, uint32 is not.
-    return tf.cast(tf.reduce_sum(tf.cast(shifted, tf.int64), 2), tf.uint32)
-
-
-def _unpack_bits(words, width):
-    """Float32 `(rows, width)` of 0 and 1."""
-    places = tf.cast(tf.range(32), tf.uint32)
-    bits = tf.bitwise.right_shift(words[:, :, None], places)
-    bits = tf.bitwise.bitwise_and(bits, tf.constant(1, tf.uint32))
-    bits = tf.reshape(bits, [tf.shape(words)[0], 32 * tf.shape(words)[1]])
-    return tf.cast(bits[:, :width], tf.float32)
-
-
-def _rows_of(panels, units):
-    panels = tf.convert_to_tensor(panels, tf.uint32)
-    words = tf.shape(panels)[1]
-    rows = tf.reshape(tf.transpose(panels, [0, 2, 1]), [-1, words])
-    return rows[:units]
-
-
-def _sums_twin(rows, signs, masks, kept, width):
-    """`functional.signs.sign_products`, in plain TensorFlow."""
-    units = tf.shape(kept)[0]
-    weights = 1.0 - 2.0 * _unpack_bits(_rows_of(signs, units), width)
-    masks = tf.convert_to_tensor(masks, tf.uint32)
-    counted = tf.cond(
-        tf.shape(masks)[0] > 0,
-        lambda: _unpack_bits(_rows_of(masks, units), width),
-        lambda: tf.ones_like(weights),
-    )
-    values = 1.0 - 2.0 * _unpack_bits(rows, width)
-    return tf.cast(tf.matmul(values, weights * counted, transpose_b=True), tf.int32)
-
-
-def _chain_twin(inputs, weights, thresholds, flips, scale, bias, width, dtype):
-    rows = inputs if inputs.dtype == tf.uint32 else _pack_twin(inputs)
-    for i, (signs, masks, kept) in enumerate(weights):
-        sums = _sums_twin(rows, signs, masks, kept, width)
-        units = tf.convert_to_tensor(kept).shape[0]
-        sums = tf.ensure_shape(sums, [inputs.shape[0], units])
-        if i < len(thresholds):
-            rows = _bits_twin(sums, thresholds[i], flips[i])
-            width = tf.shape(kept)[0]
-    if dtype == tf.uint32:
-        words = None if units is None else -(-units // 32)
-        return tf.ensure_shape(rows, [inputs.shape[0], words])
-    if dtype == tf.int32:
-        return sums
-    found = tf.cast(sums, tf.float32)
-    if scale is not None:
-        found = found * scale
-    return found if bias is None else found + bias
-
-
-def _bits_twin(sums, thresholds, flips):
-    flips = tf.convert_to_tensor(flips, tf.uint32)
-    return tf.bitwise.bitwise_xor(_pack_bits(sums < thresholds), flips)

@@ -61,7 +61,7 @@ class Pool {
         ((call_.load(std::memory_order_relaxed) >> 17) + 1) << 17 | kOpen,
         std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) {
-      { const std::lock_guard<std::mutex> lock(mutex_); }
+      const std::lock_guard<std::mutex> lock(mutex_);
       wake_.notify_all();
     }
     Work();
