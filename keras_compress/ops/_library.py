@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 FILE = Path(__file__).with_name("_native.so")
-OPS = ("kc_sparse_matmul", "kc_sparse_conv2d")
+OPS = ("kc_sparse_matmul", "kc_sparse_conv2d", "kc_pack_signs", "kc_xnor_matmul")
 
 _twins = contextvars.ContextVar("keras_compress_twins", default=False)
 
@@ -40,6 +40,15 @@ class _Library:
             return
         self._levels.kc_level_name.restype = ctypes.c_char_p
         self.ops = ops
+        self._follows = False
+
+    def follow_threads(self):
+        """Takes over TensorFlow's number of threads, once: it cannot change later."""
+        if not self._follows:
+            self._follows = True
+            threads = tf.config.threading.get_intra_op_parallelism_threads()
+            if threads > 0:
+                self._levels.kc_set_threads(threads)
 
     def _refuse(self, reason):
         self.reason = f"native ops: not loaded, {self.file}: {reason}"

@@ -8,7 +8,7 @@ avx512="$avx2 -mavx512f -mavx512bw -mavx512vl -mavx512dq"
 
 compile() {
   local objects=() source flags
-  for source in "$kernels"/*.cc "$here/sanitize_main.cc"; do
+  for source in "$kernels"/*.cc "$here"/sanitize_*.cc; do
     flags=""
     case $source in
       *_avx2.cc) [ "$MACHINE" = x86_64 ] || continue; flags=$avx2 ;;

@@ -13,6 +13,8 @@
 #include "dispatch.h"
 #include "sparse_api.h"
 
+bool EveryXnor(uint64_t seed);  // sanitize_xnor.cc
+
 namespace {
 
 // Numbers that are the same everywhere.
@@ -182,6 +184,10 @@ int main() {
   for (int level = 0; level < kc_num_levels(); ++level) {
     kc_set_level(level);
     good &= Everything(static_cast<uint64_t>(level));
+    for (const int use : {0, 1}) {
+      kc_use_extensions(use);
+      good &= EveryXnor(static_cast<uint64_t>(level));
+    }
     // Several calls at once share nothing.
     bool each[3] = {};
     std::vector<std::thread> threads;

@@ -21,7 +21,8 @@ constexpr int kMaxLevels = 4;
 // Every feature that a level's file is compiled with, never a family of CPUs.
 #if defined(__x86_64__)
 bool HasAvx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("popcnt");
 }
 
 bool HasAvx512() {
@@ -29,6 +30,10 @@ bool HasAvx512() {
          __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq");
+}
+
+bool HasAvx512Popcnt() {
+  return HasAvx512() && __builtin_cpu_supports("avx512vpopcntdq");
 }
 #endif
 
@@ -38,15 +43,28 @@ struct Levels {
   std::atomic<int> active{0};
 
   Levels() {
-    list[count++] = {"scalar", SparseKernelsScalar()};
+    Find(true);
+    active = Wanted();
+  }
+
+  void Find(bool extensions) {
+    count = 0;
+    list[count++] = {"scalar", SparseKernelsScalar(), XnorKernelsScalar()};
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (HasAvx2()) list[count++] = {"avx2", SparseKernelsAvx2()};
-    if (HasAvx512()) list[count++] = {"avx512", SparseKernelsAvx512()};
+    if (HasAvx2()) {
+      list[count++] = {"avx2", SparseKernelsAvx2(), XnorKernelsAvx2()};
+    }
+    if (HasAvx512()) {
+      list[count++] = {"avx512", SparseKernelsAvx512(),
+                       extensions && HasAvx512Popcnt()
+                           ? XnorKernelsAvx512Popcnt()
+                           : XnorKernelsAvx512()};
+    }
 #elif defined(__aarch64__)
-    list[count++] = {"neon", SparseKernelsNeon()};
+    list[count++] = {"neon", SparseKernelsNeon(), XnorKernelsNeon()};
 #endif
-    active = Wanted();
+    (void)extensions;
   }
 
   int Wanted() const {
@@ -93,3 +111,5 @@ KC_EXPORT int kc_set_level(int level) {
   AllLevels().active = level;
   return 0;
 }
+
+KC_EXPORT void kc_use_extensions(int use) { AllLevels().Find(use != 0); }

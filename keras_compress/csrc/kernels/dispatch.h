@@ -3,13 +3,17 @@
 #define KERAS_COMPRESS_CSRC_KERNELS_DISPATCH_H_
 
 #include "sparse_matmul.h"
+#include "xnor_matmul.h"
 
 namespace keras_compress {
 
-// One SIMD level: a name and a table of functions for each kernel.
+// One SIMD level: a name and a table of functions for each kernel. Some kernels
+// have a second table for CPUs of that level that can do more: the table is
+// chosen by features, the level by its name.
 struct Level {
   const char* name;
   const SparseKernels* sparse;
+  const XnorKernels* xnor;
 };
 
 // The level in use: the fastest, unless KERAS_COMPRESS_SIMD or kc_set_level
@@ -27,6 +31,8 @@ const char* kc_level_name(int level);
 int kc_level();
 // 0, or -1 where there is no such level.
 int kc_set_level(int level);
+// For tests: 0 keeps to what every CPU of a level can do, 1 is as at first.
+void kc_use_extensions(int use);
 
 }  // extern "C"
 

@@ -28,7 +28,7 @@ struct TF_Status;
 struct TF_Tensor;
 
 enum TF_Code { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8 };
-enum TF_DataType { TF_FLOAT = 1, TF_INT32 = 3, TF_UINT16 = 17 };
+enum TF_DataType { TF_FLOAT = 1, TF_INT32 = 3, TF_UINT16 = 17, TF_UINT32 = 22 };
 #endif
 
 static_assert(TF_OK == 0, "TF_OK");
@@ -37,6 +37,7 @@ static_assert(TF_RESOURCE_EXHAUSTED == 8, "TF_RESOURCE_EXHAUSTED");
 static_assert(TF_FLOAT == 1, "TF_FLOAT");
 static_assert(TF_INT32 == 3, "TF_INT32");
 static_assert(TF_UINT16 == 17, "TF_UINT16");
+static_assert(TF_UINT32 == 22, "TF_UINT32");
 static_assert(sizeof(TF_Code) == 4 && sizeof(TF_DataType) == 4, "enum size");
 
 extern "C" {
@@ -72,6 +73,7 @@ TF_ShapeHandle* TF_NewShapeHandle();
 void TF_DeleteShapeHandle(TF_ShapeHandle* handle);
 TF_DimensionHandle* TF_NewDimensionHandle();
 void TF_DeleteDimensionHandle(TF_DimensionHandle* handle);
+int64_t TF_ShapeInferenceContextNumInputs(TF_ShapeInferenceContext* context);
 void TF_ShapeInferenceContextGetInput(TF_ShapeInferenceContext* context, int i,
                                       TF_ShapeHandle* handle,
                                       TF_Status* status);
@@ -116,6 +118,9 @@ void TF_OpKernelConstruction_GetAttrSize(TF_OpKernelConstruction* construction,
 void TF_OpKernelConstruction_GetAttrString(
     TF_OpKernelConstruction* construction, const char* attribute, char* value,
     size_t length, TF_Status* status);
+void TF_OpKernelConstruction_GetAttrInt64(TF_OpKernelConstruction* construction,
+                                          const char* attribute, int64_t* value,
+                                          TF_Status* status);
 void TF_OpKernelConstruction_GetAttrInt64List(
     TF_OpKernelConstruction* construction, const char* attribute,
     int64_t* values, int length, TF_Status* status);
@@ -124,6 +129,7 @@ void TF_OpKernelConstruction_Failure(TF_OpKernelConstruction* construction,
 void TF_GetInput(TF_OpKernelContext* context, int i, TF_Tensor** tensor,
                  TF_Status* status);
 TF_DataType TF_InputDatatype(TF_OpKernelContext* context, int index);
+TF_DataType TF_ExpectedOutputDataType(TF_OpKernelContext* context, int index);
 TF_Tensor* TF_AllocateOutput(TF_OpKernelContext* context, int index,
                              TF_DataType type, const int64_t* dims,
                              int num_dims, size_t bytes, TF_Status* status);

@@ -36,13 +36,15 @@ class Tensor {
     TF_GetInput(context, index, &tensor, status->get());
     return Tensor(tensor);
   }
+  // Of floats, or of another type of 4 bytes.
   static Tensor Output(TF_OpKernelContext* context, const int64_t* dims,
-                       int rank, Status* status) {
-    size_t bytes = sizeof(float);
+                       int rank, Status* status, TF_DataType type = TF_FLOAT) {
+    size_t bytes = 4;
     for (int i = 0; i < rank; ++i) bytes *= static_cast<size_t>(dims[i]);
-    return Tensor(TF_AllocateOutput(context, 0, TF_FLOAT, dims, rank, bytes,
-                                    status->get()));
+    return Tensor(
+        TF_AllocateOutput(context, 0, type, dims, rank, bytes, status->get()));
   }
+  Tensor(Tensor&& other) : tensor_(other.tensor_) { other.tensor_ = nullptr; }
   Tensor(const Tensor&) = delete;
   Tensor& operator=(const Tensor&) = delete;
   ~Tensor() {

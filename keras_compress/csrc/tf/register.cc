@@ -15,11 +15,26 @@ void RegisterOp(TF_OpDefinitionBuilder* builder) {
   }
 }
 
+void RegisterCpuKernel(const char* op,
+                       void* (*create)(TF_OpKernelConstruction*),
+                       void (*compute)(void*, TF_OpKernelContext*),
+                       void (*destroy)(void*)) {
+  const Status status;
+  TF_RegisterKernelBuilder(
+      op, TF_NewKernelBuilder(op, "CPU", create, compute, destroy),
+      status.get());
+  if (!status.ok()) {
+    fprintf(stderr, "keras_compress: %s: %s\n", op, TF_Message(status.get()));
+  }
+}
+
 namespace {
 
 [[maybe_unused]] const bool registered = [] {
   RegisterSparseMatmul();
   RegisterSparseConv2D();
+  RegisterPackSigns();
+  RegisterXnorMatmul();
   return true;
 }();
 

@@ -9,8 +9,16 @@ namespace keras_compress {
 // Hands the definition of an op to TensorFlow, which owns it from there.
 void RegisterOp(TF_OpDefinitionBuilder* builder);
 
+// Registers a kernel for all types that the op's definition allows.
+void RegisterCpuKernel(const char* op,
+                       void* (*create)(TF_OpKernelConstruction*),
+                       void (*compute)(void*, TF_OpKernelContext*),
+                       void (*destroy)(void*));
+
 void RegisterSparseMatmul();
 void RegisterSparseConv2D();
+void RegisterPackSigns();
+void RegisterXnorMatmul();
 
 }  // namespace keras_compress
 

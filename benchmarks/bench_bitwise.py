@@ -1,0 +1,314 @@
+"""Products of packed signs against float products, side by side in one process.
+
+    taskset -c 1 python benchmarks/bench_bitwise.py
+
+Float32 in, float32 out: packing the inputs is part of it. `share` is that of the
+roofline of an XOR, a popcount and an addition for every 32 weights, measured here.
+See README.md beside this file for what the other columns count.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+SHAPES = [(784, 1024), (1024, 1024), (2048, 2048), (4096, 4096), (4096, 16384)]
+BATCHES = [1, 16, 64, 256, 1024]
+CHAIN = 32
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="one row, one round")
+    parser.add_argument("--json", metavar="FILE", help="append one line a row")
+    parser.add_argument("--threads", type=int, default=1, help="of all that run")
+    parser.add_argument("--core", type=int, default=None, help="run on this core only")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--levels", action="store_true", help="every SIMD level")
+    parser.add_argument("--batch", type=int, help="this batch alone")
+    parser.add_argument("--inputs", type=int, help="shapes of so many inputs alone")
+    parser.add_argument("--kernel-only", action="store_true", help="no ops of ours")
+    return parser.parse_args()
+
+
+def interleaved(functions, rounds, budget=4e-4):
+    """The median time of each function in microseconds, taken in turns."""
+    repeats = []
+    for function in functions:
+        function()
+        start = time.perf_counter()
+        function()
+        once = time.perf_counter() - start
+        repeats.append(max(1, int(budget / once)))
+    times = [[] for _ in functions]
+    for _ in range(rounds):
+        for function, count, taken in zip(functions, repeats, times, strict=True):
+            start = time.perf_counter()
+            for _ in range(count):
+                function()
+            taken.append((time.perf_counter() - start) / count)
+    return [1e6 * statistics.median(taken) for taken in times]
+
+
+def aligned(array):
+    """A copy that begins where a cache line does, as TensorFlow's tensors do."""
+    import numpy as np
+
+    held = np.empty(array.nbytes + 64, np.uint8)
+    skip = -held.ctypes.data % 64
+    copy = held[skip : skip + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+class Layer(ctypes.Structure):
+    """`KcXnorLayer` of xnor_api.h."""
+
+    _fields_ = (
+        ("inputs", ctypes.c_int64),
+        ("units", ctypes.c_int64),
+        ("signs", ctypes.c_void_p),
+        ("masks", ctypes.c_void_p),
+        ("kept", ctypes.c_void_p),
+        ("scale", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("thresholds", ctypes.c_void_p),
+        ("flips", ctypes.c_void_p),
+        ("output", ctypes.c_int64),
+    )
+
+
+class Kernel:
+    """The library's C functions, with the arguments made ready beforehand."""
+
+    def __init__(self, file):
+        self.library = ctypes.CDLL(file)
+        self.library.kc_level_name.restype = ctypes.c_char_p
+        self.best = self.library.kc_level()
+
+    def levels(self):
+        return range(self.library.kc_num_levels())
+
+    def name(self, level):
+        return self.library.kc_level_name(level).decode()
+
+    def call(self, inputs, width, weights, bias, outputs):
+        """Floats where outputs are floats, else bits."""
+        import numpy as np
+
+        packed = inputs.dtype == np.uint32
+        arrays = [array if array.size else None for array in weights]
+        signs, masks, kept = (a if a is None else a.ctypes.data for a in arrays)
+        units = len(weights[2])
+        limits = np.zeros(units, np.int32)
+        floats = outputs.dtype == np.float32
+        layer = Layer(
+            width,
+            units,
+            signs,
+            masks,
+            kept,
+            None,
+            bias.ctypes.data,
+            limits.ctypes.data,
+            limits.ctypes.data,
+            0 if floats else 2,
+        )
+        ready = (
+            ctypes.byref(layer),
+            ctypes.c_int64(1),
+            int(packed),
+            ctypes.c_void_p(inputs.ctypes.data),
+            ctypes.c_int64(len(inputs)),
+            ctypes.c_void_p(outputs.ctypes.data),
+        )
+        function = self.library.kc_xnor_chain
+        keep = (inputs, weights, bias, outputs, limits, layer)
+        return lambda: function(*ready) and keep
+
+
+def roofline(kernel):
+    """Multiply-adds in a microsecond of one thread whose operands are in the caches."""
+    import numpy as np
+
+    from keras_compress.functional import signs
+
+    random = np.random.default_rng(0)
+    matrix = random.standard_normal((8192, 64)).astype(np.float32)
+    weights = [aligned(array) for array in signs.pack_kernel(matrix)]
+    rows = aligned(signs.pack_signs(random.standard_normal((64, 8192))))
+    outputs = aligned(np.zeros((64, 2), np.uint32))
+    bias = np.zeros(64, np.float32)
+    kernel.library.kc_set_threads(1)
+    call = kernel.call(rows, 8192, weights, bias, outputs)
+    return 64 * 64 * 8192 / min(interleaved([call], 1)[0] for _ in range(50))
+
+
+def chained(tf, product, inputs, weights):
+    """32 products in one graph, each waiting for the one before it.
+
+    Reading a variable costs no copy, and is an effect, so that two equal products are
+    not taken for one; `main` turns off what would drop those nobody looks at.
+    """
+    held = tf.Variable(inputs)
+
+    @tf.function(autograph=False)
+    def chain():
+        read = [weight.read_value() for weight in weights]
+        outputs = product(held.read_value(), *read)
+        for _ in range(CHAIN - 1):
+            with tf.control_dependencies([outputs]):
+                outputs = product(held.read_value(), *read)
+        return outputs
+
+    return chain
+
+
+def row(args, kernel, shape, batch):
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_compress import ops
+    from keras_compress.functional import signs
+
+    random = np.random.default_rng(0)
+    matrix = random.standard_normal(shape).astype(np.float32)
+    bias = aligned(random.standard_normal(shape[1]).astype(np.float32))
+    inputs = aligned(random.standard_normal((batch, shape[0])).astype(np.float32))
+    outputs = aligned(np.zeros((batch, shape[1]), np.float32))
+    bits = aligned(np.zeros((batch, -(-shape[1] // 32)), np.uint32))
+    weights = [aligned(array) for array in signs.pack_kernel(matrix)]
+    dropped = random.random(shape) < 0.5
+    ternary = [aligned(array) for array in signs.pack_kernel(matrix, dropped)]
+    packed = aligned(signs.pack_signs(inputs))
+    kernel.library.kc_set_threads(args.threads)
+
+    native = kernel.call(inputs, shape[0], weights, bias, outputs)
+    columns = {}
+    if args.levels:
+        for level in kernel.levels():
+            columns[kernel.name(level)] = lambda level=level: (
+                kernel.library.kc_set_level(level),
+                native(),
+            )
+    else:
+        columns["kernel"] = native
+        columns["product"] = kernel.call(packed, shape[0], weights, bias, outputs)
+        columns["ternary"] = kernel.call(inputs, shape[0], ternary, bias, outputs)
+        columns["bits"] = kernel.call(packed, shape[0], weights, bias, bits)
+    x, w, b = (tf.constant(array) for array in (inputs, matrix, bias))
+
+    def floats(x, w):
+        return tf.nn.bias_add(tf.matmul(x, w), b)
+
+    columns["tf"] = chained(tf, floats, x, [tf.Variable(w)])
+    if not args.kernel_only:
+        held = [tf.Variable(array) for array in weights]
+        columns["op"] = chained(
+            tf, lambda x, *w: ops.xnor_matmul(x, *w, bias=b), x, held
+        )
+        fixed = [tf.constant(array) for array in weights]
+        columns["op eager"] = lambda: ops.xnor_matmul(x, *fixed, bias=b)
+        columns["tf eager"] = lambda: floats(x, w)
+    rounds = args.rounds if batch * shape[0] * shape[1] < 2**33 else 3
+    times = interleaved(list(columns.values()), min(args.rounds, rounds))
+    kernel.library.kc_set_level(kernel.best)
+    found = dict(zip(columns, times, strict=True))
+    for name in ("op", "tf"):
+        if name in found:
+            found[name] /= CHAIN
+    return found
+
+
+def conditions(kernel):
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_compress import __version__
+
+    models = (
+        [
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith(("model name", "cpu family"))
+        ]
+        if Path("/proc/cpuinfo").exists()
+        else [platform.processor()]
+    )
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    ).stdout.strip()
+    return {
+        "cpu": " family ".join(reversed(models[:2])),
+        "level": kernel.name(kernel.best),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "tensorflow": tf.__version__,
+        "keras_compress": __version__,
+        "commit": commit,
+    }
+
+
+def main():
+    args = arguments()
+    if args.core is not None:
+        os.sched_setaffinity(0, {args.core})
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(args.threads)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+    from tabulate import tabulate
+
+    from keras_compress import ops
+    from keras_compress.ops import _library
+
+    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.optimizer.set_experimental_options(
+        {"dependency_optimization": False, "disable_model_pruning": True}
+    )
+    print(ops.native_status())
+    kernel = Kernel(str(_library.FILE))
+    if args.smoke:
+        args.rounds = 1
+    shapes = SHAPES[:1] if args.smoke else SHAPES
+    if args.inputs:
+        shapes = [shape for shape in shapes if shape[0] == args.inputs]
+    batches = [1, 16] if args.smoke else BATCHES
+    if args.batch:
+        batches = [args.batch]
+    limit = roofline(kernel)
+    facts = conditions(kernel) | {"threads": args.threads, "roofline": limit}
+    print(facts)
+    rows = []
+    for shape in shapes:
+        for batch in batches:
+            found = row(args, kernel, shape, batch)
+            line = {"shape": "{}x{}".format(*shape), "batch": batch}
+            line |= {f"{name} us": time for name, time in found.items()}
+            best = found.get("kernel", found.get(facts["level"]))
+            line["tf / kernel"] = found["tf"] / best
+            if "product" in found:
+                work = shape[0] * shape[1] * batch
+                line["share"] = work / found["product"] / limit / args.threads
+                line["ternary / kernel"] = found["ternary"] / found["kernel"]
+            if "op" in found:
+                line["tf / op"] = found["tf"] / found["op"]
+                line["eager"] = found["tf eager"] / found["op eager"]
+            rows.append(line)
+            if args.json:
+                with open(args.json, "a") as file:
+                    print(json.dumps(line | facts), file=file)
+    print(tabulate(rows, headers="keys", floatfmt=".2f"))
+
+
+if __name__ == "__main__":
+    main()
