@@ -63,7 +63,7 @@ def zero_one(x, threshold=0.5):
     """
     signs = sign(x - threshold, "plain")
     # As a sum of a constant and the signs themselves, the gradient is that of x.
-    return 0.5 + signs - ops.stop_gradient(0.5 * signs)
+    return 0.5 + signs - ops.stop_gradient(0.5 * signs)  # pyright: ignore
 
 
 def code_table(levels, code="natural"):

@@ -35,7 +35,8 @@ def pack(inputs):
 def _pack_bits(bits):
     width = tf.shape(bits)[1]
     words = (width + 31) // 32
-    bits = tf.pad(tf.cast(bits, tf.uint32), [[0, 0], [0, 32 * words - width]])
+    padding = tf.stack([[0, 0], [0, 32 * words - width]])
+    bits = tf.pad(tf.cast(bits, tf.uint32), padding)
     bits = tf.reshape(bits, [tf.shape(bits)[0], words, 32])
     places = tf.range(32)
     shifted = tf.bitwise.left_shift(bits, tf.cast(places, tf.uint32))
@@ -76,6 +77,7 @@ def _sums(rows, signs, masks, kept, width):
 def chain(inputs, weights, thresholds, flips, scale, bias, width, dtype):
     """`xnor_chain` of a matrix."""
     rows = inputs if inputs.dtype == tf.uint32 else pack(inputs)
+    sums, units = rows, None
     for i, (signs, masks, kept) in enumerate(weights):
         sums = _sums(rows, signs, masks, kept, width)
         units = tf.convert_to_tensor(kept).shape[0]

@@ -30,7 +30,7 @@ def pack_signs(inputs):
 
     Example:
 
-    >>> pack_signs(tf.constant([[1.0, -2.0, 0.0]])).numpy()
+    >>> pack_signs(np.array([[1.0, -2.0, 0.0]], "float32")).numpy()
     array([[2]], dtype=uint32)
     """
     inputs = _signs_as_float32(inputs)
@@ -94,8 +94,9 @@ def xnor_matmul(
     Example:
 
     >>> kernel = np.array([[1.0], [-1.0], [1.0]])
-    >>> weights = keras_compress.functional.signs.pack_kernel(kernel)
-    >>> xnor_matmul(tf.constant([[0.5, 2.0, -3.0]]), *weights).numpy()
+    >>> from keras_compress.functional.signs import pack_kernel
+    >>> inputs = np.array([[0.5, 2.0, -3.0]], "float32")
+    >>> xnor_matmul(inputs, *pack_kernel(kernel)).numpy()
     array([[-1.]], dtype=float32)
     """
     return xnor_chain(
@@ -141,10 +142,11 @@ def xnor_chain(
 
     Example:
 
-    >>> pack = keras_compress.functional.signs.pack_kernel
-    >>> weights = [pack(np.ones((3, 40), "float32")), pack(np.ones((40, 2), "float32"))]
+    >>> from keras_compress.functional.signs import pack_kernel
+    >>> weights = [pack_kernel(np.ones(shape)) for shape in ((3, 40), (40, 2))]
     >>> hidden = [(np.zeros(40, "int32"), None)]
-    >>> xnor_chain(tf.constant([[1.0, 1.0, -1.0]]), weights, hidden).numpy()
+    >>> inputs = np.array([[1.0, 1.0, -1.0]], "float32")
+    >>> xnor_chain(inputs, weights, hidden).numpy()
     array([[40., 40.]], dtype=float32)
     """
     outputs = check_choice("outputs", outputs, tuple(OUTPUTS))
@@ -195,7 +197,7 @@ def xnor_chain(
         )
     found = _unflat(found, inputs)
     if outputs == "float32" and dtype not in (tf.float32, tf.uint32):
-        found = tf.cast(found, dtype)
+        found = tf.cast(found, dtype)  # pyright: ignore
     return found
 
 
