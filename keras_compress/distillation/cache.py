@@ -151,31 +151,41 @@ def _pass(dataset):
 
 
 def _pipeline(dataset, file, teachers, sizes, shuffle, batch_size, seed):
-    records = tf.data.FixedLengthRecordDataset(
-        str(file.path), file.header["record_bytes"], header_bytes=file.offset
-    )
+    regular = len({*sizes[:-1], sizes[0]}) == 1 and sizes[-1] <= sizes[0]
+    if batch_size is None and not regular:
+        raise invalid("batch_size", "given where batches are of unequal sizes", None)
     batch = batch_size or sizes[0]
-    if shuffle is None and batch == sizes[0]:
-        if len(set(sizes[:-1]) | {batch}) > 1 or sizes[-1] > batch:
-            raise invalid(
-                "batch_size", "given where batches are of unequal sizes", None
-            )
-        data = tf.data.Dataset.zip((dataset, records.batch(batch)))
+    if shuffle is not None:
+        data = tf.data.Dataset.zip((dataset.unbatch(), _records(file, 1)))
+        data = data.shuffle(shuffle, seed=seed).batch(batch)
     else:
-        data = tf.data.Dataset.zip((dataset.unbatch(), records))
-        if shuffle is not None:
-            data = data.shuffle(shuffle, seed=seed)
-        data = data.batch(batch)
+        if not regular or batch != sizes[0]:
+            dataset = dataset.unbatch().batch(batch)
+        data = tf.data.Dataset.zip((dataset, _records(file, batch)))
 
-    def joined(element, record):
-        batch = CachedBatch(_inputs_of(element), *teachers.read(record))
-        return (batch, *element[1:]) if isinstance(element, tuple) else (batch,)
+    def joined(element, records):
+        inputs = CachedBatch(_inputs_of(element), *teachers.read(records))
+        return (inputs, *element[1:]) if isinstance(element, tuple) else (inputs,)
 
     data = data.map(joined, num_parallel_calls=tf.data.AUTOTUNE)
     count = math.ceil(sum(sizes) / batch)
     return data.apply(tf.data.experimental.assert_cardinality(count)).prefetch(
         tf.data.AUTOTUNE
     )
+
+
+def _records(file, batch):
+    """Strings of `batch` records each, and one of what is left."""
+    size = file.header["record_bytes"]
+    rest = file.header["examples"] % batch
+    end = file.offset + (file.header["examples"] - rest) * size
+    data = tf.data.FixedLengthRecordDataset(
+        str(file.path), batch * size, file.offset, footer_bytes=rest * size
+    )
+    if rest:
+        last = tf.data.FixedLengthRecordDataset(str(file.path), rest * size, end)
+        data = data.concatenate(last)
+    return data
 
 
 def _inputs_of(element):

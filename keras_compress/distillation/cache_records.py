@@ -102,14 +102,12 @@ class Recorder:
         """Tensors from a batch of records, as `CachedBatch` has them.
 
         Args:
-            records: String tensor `(batch,)`.
+            records: String tensor, `(batch,)` or one string of them all.
 
         Returns:
             Teachers' outputs, and their weights or `()`.
         """
-        raw = tf.ensure_shape(
-            tf.io.decode_raw(records, tf.uint8, fixed_length=None), (None, self.bytes)
-        )
+        raw = tf.reshape(tf.io.decode_raw(records, tf.uint8), (-1, self.bytes))
         position, teachers = 0, []
         for fields in self.fields:
             outputs = []

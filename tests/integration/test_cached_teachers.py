@@ -100,6 +100,21 @@ def test_the_largest_classes_are_exact(tmp_path):
         np.testing.assert_allclose(np.sum(found, axis=1), 1.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize("batch", [1, 7, 20, 96, 200])
+@pytest.mark.parametrize(
+    "source", [data_of(), data_of(batch=50).concatenate(data_of())]
+)
+def test_other_batches_keep_the_order(batch, source, tmp_path):
+    teacher = network(12)
+    cached = cache_logits(teacher, source, tmp_path / "cache", batch_size=batch)
+    expected = list(source.unbatch().batch(batch))
+    assert int(cached.cardinality()) == len(expected)
+    for (found, y), (x, labels) in zip(cached, expected, strict=True):
+        np.testing.assert_array_equal(found.inputs, x)
+        np.testing.assert_array_equal(y, labels)
+        np.testing.assert_allclose(found.teachers[0][0], teacher(x), atol=2e-3)
+
+
 def test_shuffling_keeps_everything_together(tmp_path):
     teacher = network(12)
     cached = cache_logits(
