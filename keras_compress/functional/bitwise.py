@@ -114,7 +114,6 @@ def ternary_weights(weights, beta, gradient="paper", mask=None):
     Reference:
         - [Kim & Smaragdis, 2015](https://arxiv.org/abs/1601.06071), section 3.2
     """
-
     beta = read(beta)
 
     # Exactly 0 where |W| <= beta, and nowhere else; one pass less than a comparison.
