@@ -106,10 +106,11 @@ def test_nothing_is_traced_anew(monkeypatch):
     assert stages(model) == [2, 2, 2]
 
 
+@pytest.mark.parametrize("frequency", [None, 1000])
 @pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.9])
-def test_the_fit_ends_at_the_sparsity(sparsity):
+def test_the_fit_ends_at_the_sparsity(sparsity, frequency):
     model = model_of()
-    history = fit(model, Binarization(sparsity=sparsity))
+    history = fit(model, Binarization(sparsity=sparsity, frequency=frequency))
     zeros = [
         np.count_nonzero(model.get_layer(name).ternary_kernel == 0)
         for name in ("fc1", "fc2")
@@ -134,9 +135,12 @@ def test_beta_is_estimated_every_so_many_updates(frequency, count, monkeypatch):
     assert calls.count("fc1") == count
 
 
-def test_the_share_of_bits_grows_in_equal_steps():
+@pytest.mark.parametrize("frequency", [None, 1000])
+def test_the_share_of_bits_grows_in_equal_steps(frequency):
     watch = Watch()
-    callback = Binarization(binarize_at=0.25, random_until=0.75, increments=4)
+    callback = Binarization(
+        binarize_at=0.25, random_until=0.75, increments=4, frequency=frequency
+    )
     fit(model_of(), callback, watch)
     rates = [rate for stage, rate, _ in watch.seen if stage == 2]
     assert rates == [0.25] * 5 + [0.5] * 5 + [0.75] * 5 + [1.0] * 16

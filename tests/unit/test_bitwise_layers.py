@@ -150,6 +150,15 @@ def test_a_scale_in_a_convolution_is_a_channels():
     np.testing.assert_allclose(layer(images)[0, 0, 0], scale * sums, rtol=1e-5)
 
 
+def test_a_scale_with_channels_first():
+    """By its method: TensorFlow has no such convolution on a CPU."""
+    layer = BitwiseConv2D(3, 2, scale=True, data_format="channels_first")
+    layer.build((None, 2, 4, 4))
+    scale = np.abs(layer.kernel.numpy()).mean(axis=(0, 1, 2))
+    scaled = layer._scaled(np.ones((1, 3, 3, 3), "float32"))
+    np.testing.assert_allclose(scaled[0, :, 1, 2], scale, rtol=1e-6)
+
+
 def gradients(layer, inputs=INPUTS):
     x = tf.constant(inputs)
     with tf.GradientTape() as tape:
