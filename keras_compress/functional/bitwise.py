@@ -118,7 +118,8 @@ def ternary_weights(weights, beta, gradient="paper", mask=None):
 
     # Exactly 0 where |W| <= beta, and nowhere else; one pass less than a comparison.
     def signs_beyond(w):
-        return ops.sign(w - ops.clip(w, -beta, beta))
+        bound = ops.cast(beta, w.dtype)
+        return ops.sign(w - ops.clip(w, -bound, bound))
 
     return _noisy(weights, signs_beyond, gradient, mask, True)
 
