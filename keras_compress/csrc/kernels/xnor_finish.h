@@ -27,21 +27,17 @@ struct TapRows {
   }
 };
 
-// 16 bits of each of 1, 2 or 4 panels; the last half word writes the other half
-// too.
-template <int kPanels>
+// 16 bits of a row of bits; the last half word writes the other half too.
 inline void StoreBits(const XnorWeights& weights, const XnorOutput& output,
-                      int64_t m, int64_t panel, uint64_t bits) {
-  uint8_t* to = static_cast<uint8_t*>(output.data) +
-                m * ((weights.units + 31) / 32) * 4 + panel * 2;
-  uint64_t flips = 0;
-  memcpy(&flips, reinterpret_cast<const uint8_t*>(output.flips) + panel * 2,
-         2 * kPanels);
-  bits ^= flips;
-  memcpy(to, &bits, 2 * kPanels);
-  if ((panel + kPanels) % 2 == 1 &&
-      kPanelUnits * (panel + kPanels) >= weights.units) {
-    memset(to + 2 * kPanels, 0, 2);
+                      int64_t m, int64_t panel, uint32_t bits) {
+  uint8_t* halves = static_cast<uint8_t*>(output.data) +
+                    m * ((weights.units + 31) / 32) * 4 + panel * 2;
+  uint16_t flips;
+  memcpy(&flips, reinterpret_cast<const uint8_t*>(output.flips) + panel * 2, 2);
+  const uint16_t half = static_cast<uint16_t>(bits) ^ flips;
+  memcpy(halves, &half, 2);
+  if (panel % 2 == 0 && kPanelUnits * (panel + 1) >= weights.units) {
+    memset(halves + 2, 0, 2);
   }
 }
 
@@ -51,31 +47,27 @@ template <class Lanes, bool kStream, int R, int C, class Rows>
 inline void Floats(const XnorWeights& weights, const Rows& rows,
                    const XnorOutput& output, int64_t m, int64_t n,
                    const typename Lanes::Vec (&total)[R][C]) {
-  const int32_t* kept[R];
-  float* to[R];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-    kept[r] = rows.Kept(m + r) + n;
-    to[r] = static_cast<float*>(output.data) + (m + r) * weights.units + n;
-  }
-  const float* scales = output.scale;
-  const float* biases = output.bias;
 #pragma GCC unroll 16
   for (int c = 0; c < C; ++c) {
-    const int64_t at = c * Lanes::kLanes;
-    const auto scale = scales != nullptr ? Lanes::LoadFloats(scales + n + at)
-                                         : Lanes::Constant(1.0f);
-    const auto bias = biases != nullptr ? Lanes::LoadFloats(biases + n + at)
-                                        : Lanes::Constant(-0.0f);
+    const int64_t from = n + c * Lanes::kLanes;
+    const auto scale = output.scale != nullptr
+                           ? Lanes::LoadFloats(output.scale + from)
+                           : Lanes::Constant(1.0f);
+    const auto bias = output.bias != nullptr
+                          ? Lanes::LoadFloats(output.bias + from)
+                          : Lanes::Constant(-0.0f);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const auto sums = Lanes::Sums(Lanes::LoadInts(kept[r] + at), total[r][c]);
+      const auto sums =
+          Lanes::Sums(Lanes::LoadInts(rows.Kept(m + r) + from), total[r][c]);
       const auto value =
           Lanes::Add(Lanes::Multiply(Lanes::ToFloats(sums), scale), bias);
+      float* to =
+          static_cast<float*>(output.data) + (m + r) * weights.units + from;
       if (kStream) {
-        Lanes::StreamFloats(to[r] + at, value);
+        Lanes::StreamFloats(to, value);
       } else {
-        Lanes::StoreFloats(to[r] + at, value);
+        Lanes::StoreFloats(to, value);
       }
     }
   }
@@ -98,7 +90,7 @@ inline void Finish(const XnorWeights& weights, const Rows& rows,
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-    uint64_t bits = 0;
+    uint32_t bits = 0;
 #pragma GCC unroll 16
     for (int c = 0; c < C; ++c) {
       const int64_t from = n + c * Lanes::kLanes;
@@ -110,12 +102,12 @@ inline void Finish(const XnorWeights& weights, const Rows& rows,
             sums);
         continue;
       }
-      bits |= uint64_t{Lanes::Below(sums,
-                                    Lanes::LoadInts(output.thresholds + from))}
-              << (c * Lanes::kLanes);
-    }
-    if (kKind == kXnorBits) {
-      StoreBits<C / kPerPanel>(weights, output, m + r, panel, bits);
+      bits |= Lanes::Below(sums, Lanes::LoadInts(output.thresholds + from))
+              << (c % kPerPanel * Lanes::kLanes);
+      if (c % kPerPanel == kPerPanel - 1) {
+        StoreBits(weights, output, m + r, panel + c / kPerPanel, bits);
+        bits = 0;
+      }
     }
   }
 }
@@ -146,7 +138,7 @@ __attribute__((noinline)) void FinishPart(
       } else {
         bits |= uint32_t{sum < output.thresholds[n]} << (n % kPanelUnits);
         if (n % kPanelUnits == kPanelUnits - 1 || n + 1 == weights.units) {
-          StoreBits<1>(weights, output, m + r, n / kPanelUnits, bits);
+          StoreBits(weights, output, m + r, n / kPanelUnits, bits);
           bits = 0;
         }
       }

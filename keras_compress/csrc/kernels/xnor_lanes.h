@@ -104,9 +104,8 @@ inline void Differences(const XnorWeights& weights, const Rows& rows, int64_t m,
 // One row by one vector: words are read in the order in which they lie, which
 // is what memory is fastest at, and summed in 4 turns, that need not wait.
 template <class Lanes, bool kMasked, class Rows>
-inline __attribute__((always_inline)) void RowAlone(
-    const XnorWeights& weights, const Rows& rows, int64_t m, int64_t panel,
-    typename Lanes::Vec (&total)[1][1]) {
+inline void RowAlone(const XnorWeights& weights, const Rows& rows, int64_t m,
+                     int64_t panel, typename Lanes::Vec (&total)[1][1]) {
   using Vec = typename Lanes::Vec;
   const int64_t parts = Rows::kWhole ? 1 : weights.segments;
   const int64_t words =
@@ -144,28 +143,20 @@ inline __attribute__((always_inline)) void RowAlone(
                             Lanes::Plus(count[2], count[3]));
 }
 
-template <class Lanes, int kKind, int R, int C, class Rows>
-inline __attribute__((always_inline)) void Write(
-    const XnorWeights& weights, const Rows& rows, const XnorOutput& output,
-    int64_t m, int64_t panel, const typename Lanes::Vec (&total)[R][C]) {
-  if (panel * kPanelUnits + C * Lanes::kLanes <= weights.units) {
-    Finish<Lanes, kKind, R, C>(weights, rows, output, m, panel, total);
-  } else {
-    // A copy, so that the totals need no address where all is whole.
-    typename Lanes::Vec part[R][C];
-    for (int r = 0; r < R; ++r) {
-      for (int c = 0; c < C; ++c) part[r][c] = total[r][c];
-    }
-    FinishPart<Lanes, R, C>(weights, rows, output, m, panel, part);
-  }
-}
-
 template <class Lanes, int kKind, int R, int C, bool kMasked, class Rows>
 inline void Tile(const XnorWeights& weights, const Rows& rows,
                  const XnorOutput& output, int64_t m, int64_t panel) {
   typename Lanes::Vec total[R][C];
-  Differences<Lanes, R, C, kMasked>(weights, rows, m, panel, total);
-  Write<Lanes, kKind, R, C>(weights, rows, output, m, panel, total);
+  if constexpr (R == 1 && C == 1 && Lanes::kRoom == kUnlimited) {
+    RowAlone<Lanes, kMasked>(weights, rows, m, panel, total);
+  } else {
+    Differences<Lanes, R, C, kMasked>(weights, rows, m, panel, total);
+  }
+  if (panel * kPanelUnits + C * Lanes::kLanes <= weights.units) {
+    Finish<Lanes, kKind, R, C>(weights, rows, output, m, panel, total);
+  } else {
+    FinishPart<Lanes, R, C>(weights, rows, output, m, panel, total);
+  }
 }
 
 // All rows by C vectors.
@@ -185,14 +176,7 @@ void Panels(const XnorWeights& weights, const Rows& rows,
   }
   for (; m < row_end; ++m) {
     for (int p = 0; p < C / kOne; ++p) {
-      typename Lanes::Vec total[1][kOne];
-      if constexpr (kOne == 1 && Lanes::kRoom == kUnlimited) {
-        RowAlone<Lanes, kMasked>(weights, rows, m, panel + p, total);
-      } else {
-        Differences<Lanes, 1, kOne, kMasked>(weights, rows, m, panel + p,
-                                             total);
-      }
-      Write<Lanes, kKind, 1, kOne>(weights, rows, output, m, panel + p, total);
+      Tile<Lanes, kKind, 1, kOne, kMasked>(weights, rows, output, m, panel + p);
     }
   }
 }
