@@ -23,8 +23,9 @@ class ProgressCallback(keras.callbacks.Callback):
         """Acts on the progress of the fit. To be overridden."""
 
     def on_train_begin(self, logs=None):
-        self._steps = self.params["steps"]
+        self._steps = (self.params or {}).get("steps")
         self._batches = 0
+        self._reported = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -45,5 +46,7 @@ class ProgressCallback(keras.callbacks.Callback):
             self._report(1.0)
 
     def _report(self, progress):
-        self.progress = progress
-        self.on_progress(progress)
+        # The end of an epoch is the start of the next.
+        if progress != self._reported:
+            self.progress = self._reported = progress
+            self.on_progress(progress)

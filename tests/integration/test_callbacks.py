@@ -389,7 +389,6 @@ def test_models_that_cannot_be_pruned():
     callback = IterativePruning(schedules.Cubic(0.9))
     model = model_of()
     callback.set_model(model)
-    callback.set_params({"epochs": 1, "steps": 1})
     model.optimizer = NoIterations()
     with pytest.raises(ValueError, match=r"counts its `iterations`\..*NoIter"):
         callback.on_train_begin()

@@ -20,7 +20,8 @@ def test_a_pruned_student_of_its_own_teacher(jit_compile, tmp_path):
     logger = kc.callbacks.CompressionLogger()
     history = distiller.fit(X, Y, epochs=4, verbose=0, callbacks=[pruning, logger])
     assert history.history["sparsity"][-1] == 0.75
-    assert history.history["hidden/sparsity"][-1] == 0.75
+    path = f"{distiller.student.name}/hidden/sparsity"
+    assert history.history[path][-1] == 0.75
     packed = kc.pack(distiller.student)
     expected = distiller.student.predict(X, verbose=0)
     np.testing.assert_allclose(packed.predict(X, verbose=0), expected, atol=1e-5)
