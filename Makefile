@@ -96,6 +96,8 @@ pure: install
 	cd build/pure/empty && ../venv/bin/python -m pytest -n $(WORKERS) -q -rs
 
 # The very wheel that `make wheel` built, under the oldest TensorFlow and Keras.
+# What asks for a newer Keras than the oldest is left out, as the README says.
+NEWER := bitwise or distill or cached or lookup or tables or optional
 compat: install
 	test -f build/wheel/*.whl || $(MAKE) wheel
 	test -x $(VENV)-compat/bin/python || $(BIN)/python -m venv $(VENV)-compat
@@ -105,7 +107,7 @@ compat: install
 	$(call STATUS,$(VENV)-compat,available: scalar)
 	$(call EMPTY,build/compat)
 	cd build/compat && $(CURDIR)/$(VENV)-compat/bin/python -m pytest -n $(WORKERS) -q \
-		tests/kernels tests/unit tests/integration
+		tests/kernels tests/integration -k "not ($(NEWER))"
 
 levels: install
 	for level in $$($(BIN)/python -c 'import keras_compress as kc; print(kc.native_status() \
