@@ -77,7 +77,7 @@ format: install
 
 # sdist -> wheel from the sdist -> a new environment -> tests from an empty folder.
 wheel: install
-	rm -rf build/wheel
+	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m build --no-isolation --sdist --outdir build/wheel . >build/wheel.log
 	KERAS_COMPRESS_REQUIRE_OPS=1 KERAS_COMPRESS_WERROR=1 $(BIN)/python $(PIP) wheel \
 		--no-deps --no-build-isolation -w build/wheel build/wheel/*.tar.gz
@@ -87,7 +87,7 @@ wheel: install
 
 # A build without a compiler: the same tests in plain TensorFlow.
 pure: install
-	rm -rf build/pure
+	rm -rf build/pure && mkdir -p build/pure
 	$(BIN)/python -m build --no-isolation --sdist --outdir build/pure . >build/pure.log
 	CC=/bin/false CXX=/bin/false $(BIN)/python $(PIP) wheel \
 		--no-deps --no-build-isolation -w build/pure build/pure/*.tar.gz

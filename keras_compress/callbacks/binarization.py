@@ -176,12 +176,14 @@ class Binarization(ProgressCallback):
         return (int(done * self.increments) + 1) / self.increments
 
     def _is_due(self, progress):
-        if self._last is None or progress >= 1.0:
+        if self._last is None:
             return True
         last_progress, last_step = self._last
+        if last_progress < 1.0 <= progress:
+            return True
         if self.frequency is not None:
             return self._step() - last_step >= self.frequency
-        return progress >= last_progress + UPDATE_EVERY
+        return last_progress + UPDATE_EVERY <= progress
 
     def _packed_bits(self):
         """Two bits a weight, packed: whether it is positive, and whether negative."""

@@ -230,10 +230,8 @@ class Distiller(keras.Model):
         if hard is not None:
             total += (1.0 - self.alpha) * hard
         if self.features:
-            inputs = x.inputs if isinstance(x, CachedBatch) else x
-            term = self._matching.term(
-                inputs, y_pred, saying.features, labels.weights_of_all(), training
-            )
+            weights = labels.weights_of_all()
+            term = self._matching.term(x, y_pred, saying.features, weights, training)
             self._feature_loss.note(term, y_pred)
             total += term
         return total

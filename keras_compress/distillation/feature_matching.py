@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_compress._validation import invalid
+from keras_compress.distillation.cached_batch import CachedBatch
 from keras_compress.distillation.outputs import is_graph, output_structure
 from keras_compress.distillation.teachers import same_sides
 from keras_compress.distillation.terms import PerExample
@@ -96,11 +97,11 @@ class FeatureMatching(keras.layers.Layer):
         self._shown.last.call = (y_pred, features)
         return y_pred
 
-    def term(self, inputs, y_pred, teachers, weights, training):
+    def term(self, x, y_pred, teachers, weights, training):
         """The sum of all features' terms.
 
         Args:
-            inputs: The student's inputs.
+            x: The student's inputs, or a `CachedBatch`.
             y_pred: What `student_outputs` returned for them.
             teachers: Mapping from members to lists of features.
             weights: Sample weights `(batch,)` or `None`.
@@ -113,6 +114,7 @@ class FeatureMatching(keras.layers.Layer):
         first = keras.tree.flatten(y_pred)[0]
         if last is None or keras.tree.flatten(last[0])[0] is not first:
             # Asked for the loss of outputs that came from elsewhere.
+            inputs = x.inputs if isinstance(x, CachedBatch) else x
             self.student_outputs(inputs, training)
             last = self._shown.last.call
         self._shown.last.call = None

@@ -114,7 +114,8 @@ def ternary_weights(weights, beta, gradient="paper", mask=None):
     Reference:
         - [Kim & Smaragdis, 2015](https://arxiv.org/abs/1601.06071), section 3.2
     """
-    beta = read(beta)
+    weights = ops.convert_to_tensor(weights)
+    beta = ops.cast(read(beta), weights.dtype)
 
     # Exactly 0 where |W| <= beta, and nowhere else; one pass less than a comparison.
     def signs_beyond(w):

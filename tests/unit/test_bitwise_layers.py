@@ -226,6 +226,14 @@ def test_ghosts_are_float32_and_keep_their_sign(policy):
     np.testing.assert_array_equal(np.asarray(sums, "float32"), [[-5, -3]])
 
 
+def test_double_precision():
+    layer = layer_of(dtype="float64", scale=True, activation="bitwise")
+    assert layer.kernel.dtype == "float64"
+    layer.binarize(sparsity=0.25)
+    assert layer(INPUTS).dtype == "float64"
+    assert layer.sparsity == 0.25
+
+
 def test_a_diverged_weight_is_seen():
     layer = layer_of()
     layer.kernel.assign(np.where(KERNEL == 0.9, np.nan, KERNEL))
