@@ -13,6 +13,14 @@ from keras_compress._copies import all_layers
 from keras_compress._validation import invalid
 from keras_compress.ops import twins
 
+# Of the tables of these layers, Keras 3.8 knows by the layer only.
+TABLES = (
+    tf.saved_model.experimental.TrackableResource,
+    keras.layers.IntegerLookup,
+    keras.layers.StringLookup,
+    keras.layers.TextVectorization,
+)
+
 
 def export(model, path, *, portable=False):
     """Writes a SavedModel directory for serving.
@@ -91,9 +99,10 @@ def _archive(model):
         "serve", lambda inputs: model(inputs, training=False), [_signature(model)]
     )
     # The archive finds variables by itself, but no tables.
-    for found in tf.train.TrackableView(model).descendants():
-        if isinstance(found, tf.saved_model.experimental.TrackableResource):
-            archive.track(found)
+    tables = tf.Module()
+    found = tf.train.TrackableView(model).descendants()
+    tables.all = [one for one in found if isinstance(one, TABLES)]
+    archive.track(tables)
     return archive
 
 

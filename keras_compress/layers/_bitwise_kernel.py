@@ -61,10 +61,11 @@ class BitwiseKernel(Staged):
             min_ndim=self.input_spec.min_ndim, axes={axis: input_shape[axis]}
         )
         self.add_stage()
-        self.beta = self.add_state("beta", "float32", maths.KEEP_ALL)
-        self.rate = self.add_state("rate", "float32", 1.0)
+        constant = keras.initializers.Constant
+        self.beta = self.add_state("beta", "float32", constant(maths.KEEP_ALL))
+        self.rate = self.add_state("rate", "float32", "ones")
         if self.masked:
-            self.mask = self.add_state("mask", "bool", 1, self.kernel.shape)
+            self.mask = self.add_state("mask", "bool", "ones", self.kernel.shape)
 
     def add_weight(self, *args, name=None, **kwargs):
         if name in ("kernel", "bias"):
@@ -75,13 +76,13 @@ class BitwiseKernel(Staged):
             kwargs["autocast"] = False
         return super().add_weight(*args, name=name, **kwargs)
 
-    def add_state(self, name, dtype, value, shape=()):
+    def add_state(self, name, dtype, initializer, shape=()):
         """A variable that the optimizer leaves alone."""
         return self.add_weight(
             name=name,
             shape=shape,
             dtype=dtype,
-            initializer=keras.initializers.Constant(value),
+            initializer=initializer,
             trainable=False,
             autocast=False,
             aggregation="only_first_replica",
@@ -254,7 +255,7 @@ class BitwiseKernel(Staged):
 
     def _ternary(self, ghosts):
         # Without a beta, nothing is as small as to be dropped but by the mask.
-        beta = ops.convert_to_tensor(self.beta)
+        beta = ops.cast(read(self.beta), ghosts.dtype)
         kept = _masked(ops.cast(ops.abs(ghosts) > beta, ghosts.dtype), self.mask)
         return signs(ghosts) * kept
 
