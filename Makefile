@@ -112,9 +112,10 @@ compat: install
 
 # The level in use is that of all other tests.
 levels: install
-	for level in $$($(BIN)/python -c 'import keras_compress as kc, re; \
+	levels=$$($(BIN)/python -c 'import keras_compress as kc, re; \
 		level, others = re.findall(r": (\w+) \(available: (.*?)\)", kc.native_status())[0]; \
-		print(*set(others.split(", ")) - {level})' 2>/dev/null); do \
+		print(*set(others.split(", ")) - {level})' 2>/dev/null) && \
+	for level in $$levels; do \
 		echo "KERAS_COMPRESS_SIMD=$$level"; KERAS_COMPRESS_SIMD=$$level \
 		$(BIN)/python -m pytest -n $(WORKERS) -q tests/kernels/test_*_kernels.py \
 		tests/unit/test_ops_*.py || exit 1; done

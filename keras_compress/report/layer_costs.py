@@ -197,6 +197,33 @@ def _group_query_attention(layer, input_shape, output_shape):
     return [cost.Product(0, 0, work, layer.compute_dtype)]
 
 
+@register_cost(layers.Attention)
+def _plain_attention(layer, input_shape, output_shape):
+    query, value = input_shape[0], input_shape[1]
+    key = input_shape[2] if len(input_shape) > 2 else value
+    sizes = query[1], value[1], key[-1], value[-1]
+    work = cost.attention_multiply_adds(1, *sizes, batch=query[0])
+    return [cost.Product(0, 0, work, layer.compute_dtype)]
+
+
+@register_cost(layers.AdditiveAttention)
+def _additive_attention(layer, input_shape, output_shape):
+    # A sum takes the place of the scores' products, but for its scale.
+    query, value = input_shape[0], input_shape[1]
+    key = input_shape[2] if len(input_shape) > 2 else value
+    size = (key[-1] if layer.use_scale else 0, value[-1])
+    work = cost.attention_multiply_adds(1, query[1], value[1], *size, batch=query[0])
+    return [cost.Product(0, 0, work, layer.compute_dtype)]
+
+
+@register_cost(layers.Dot)
+def _dot(layer, input_shape, output_shape):
+    axes = layer.axes
+    axis = axes if isinstance(axes, int) else axes[0]
+    work = math.prod(output_shape) * input_shape[0][axis]
+    return [cost.Product(0, 0, work, layer.compute_dtype)]
+
+
 @register_cost(layers.LSTM, layers.GRU, layers.SimpleRNN)
 def _recurrent(layer, input_shape, output_shape):
     shape = input_shape[0] if isinstance(input_shape, list) else input_shape

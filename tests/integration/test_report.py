@@ -239,6 +239,32 @@ def test_grouped_attention_counts_every_head_of_the_queries():
     assert found.multiply_adds == projections + 4 * 7 * 7 * 6
 
 
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (layers.Attention(name="one"), 7 * 5 * (8 + 6)),
+        (layers.AdditiveAttention(name="one"), 7 * 5 * (8 + 6)),
+        (layers.AdditiveAttention(use_scale=False, name="one"), 7 * 5 * 6),
+    ],
+)
+def test_attention_without_projections(layer, expected):
+    query, value, key = (keras.Input(shape) for shape in ((7, 8), (5, 6), (5, 8)))
+    model = keras.Model([query, value, key], layer([query, value, key]))
+    _, by_name = only(model)
+    assert by_name["one"].multiply_adds == expected
+
+
+@pytest.mark.parametrize(
+    ("axes", "shapes", "expected"),
+    [(1, [(8,), (8,)], 8), ((2, 1), [(7, 8), (8, 5)], 7 * 8 * 5)],
+)
+def test_a_dot_is_a_product(axes, shapes, expected):
+    inputs = [keras.Input(shape) for shape in shapes]
+    model = keras.Model(inputs, layers.Dot(axes, name="dot")(inputs))
+    _, by_name = only(model)
+    assert by_name["dot"].multiply_adds == expected
+
+
 def test_embeddings_weigh_but_do_not_multiply():
     inputs = keras.Input((9,), dtype="int32")
     found, _ = only(keras.Model(inputs, layers.Embedding(50, 4)(inputs)))
