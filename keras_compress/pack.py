@@ -4,26 +4,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_compress._channels import TRAINING_ONLY
 from keras_compress._copies import carry_compile
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
+from keras_compress._shrink import shrink
 from keras_compress._validation import check_int
 from keras_compress.functional.sparse import sparse_pays
 from keras_compress.layers._config import arguments_of, copy_variables
 from keras_compress.layers._stages import SIGN, is_staged
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
 from keras_compress.layers.pruned import PrunedConv2D, PrunedDense
-
-# They do nothing once training is over.
-TRAINING_ONLY = (
-    keras.layers.ActivityRegularization,
-    keras.layers.AlphaDropout,
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-)
 
 
 def pack(model, *, batch=None):
@@ -37,6 +27,12 @@ def pack(model, *, batch=None):
     layers stay as they are, with weights that no longer train. Loss and metrics are
     carried over, so that `evaluate` works at once. The outputs equal those of the
     trained model to float32 rounding.
+
+    Units and filters that do nothing vanish first, with what is computed for them only:
+    those without weights, whose constant output goes into the biases behind them, and
+    those that nothing reads; through sums all terms together, or none. Layers that are
+    not known to treat every channel by itself keep all they read; a warning says how
+    many channels of constants that leaves in.
 
     Args:
         model: A built Sequential or Functional model with compressed layers. It is
@@ -89,7 +85,7 @@ def pack(model, *, batch=None):
             return None
         return packer(layer, layer.name, batch, plain=id(layer) in wrapped)
 
-    packed = rebuild(model, replace)
+    packed = rebuild(shrink(model), replace)
     packed.trainable = False
     carry_compile(model, packed, jit_compile="auto")
     return packed

@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
-OBJECTS = MATHS | {"layers", "_copies", "_rebuild", "_neighbours"}
+SHRINKING = {"_channels", "_shrink"}
+OBJECTS = MATHS | SHRINKING | {"layers", "_copies", "_rebuild", "_neighbours"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report")
 }
@@ -28,6 +29,8 @@ MAY_IMPORT = {
     "_copies": set(),
     "_rebuild": {"_validation", "_copies"},
     "_neighbours": {"_rebuild"},
+    "_channels": {"_rebuild", "functional", "layers"},
+    "_shrink": {"_channels", "_copies", "_rebuild", "layers"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
     "recipes": DRIVE | {"recipes", ""},
