@@ -60,17 +60,30 @@ def batches(x, y, *, batch=100, jitter=0, seed=None):
     Returns:
         A `tf.data.Dataset` of one epoch.
     """
-    data = tf.data.Dataset.from_tensor_slices((x, y))
-    data = data.shuffle(len(x), seed=seed).batch(batch)
-    if jitter:
-        data = data.map(
-            lambda images, labels: (_moved(images, jitter, seed), labels),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-    return data.prefetch(tf.data.AUTOTUNE)
+    x, y = tf.constant(x), tf.constant(y)
+
+    def taken(chosen):
+        images = tf.gather(x, chosen)
+        return _moved(images, jitter, seed) if jitter else images, tf.gather(y, chosen)
+
+    # Numbers are cheaper to shuffle than images are.
+    data = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed).batch(batch)
+    return data.map(taken, num_parallel_calls=tf.data.AUTOTUNE).prefetch(
+        tf.data.AUTOTUNE
+    )
 
 
-def train(model, data, *, epochs, rate=0.1, verbose="auto", callbacks=(), **settings):
+def train(
+    model,
+    data,
+    *,
+    epochs,
+    rate=0.1,
+    momentum=0.9,
+    verbose="auto",
+    callbacks=(),
+    **settings,
+):
     """Trains a model or a `Distiller` by momentum, at a rate that falls to zero.
 
     Args:
@@ -78,6 +91,7 @@ def train(model, data, *, epochs, rate=0.1, verbose="auto", callbacks=(), **sett
         data: A `tf.data.Dataset` of known length.
         epochs: Positive integer.
         rate: Learning rate at the start, > 0.
+        momentum: Share of the last step that is made again, in `[0, 1)`.
         verbose: As of `fit`.
         callbacks: Sequence of Keras callbacks.
         **settings: For `compile`.
@@ -88,7 +102,9 @@ def train(model, data, *, epochs, rate=0.1, verbose="auto", callbacks=(), **sett
     steps = epochs * int(data.cardinality())
     decay = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(
-        keras.optimizers.SGD(decay, momentum=0.9, nesterov=True), **LOSS, **settings
+        keras.optimizers.SGD(decay, momentum=momentum, nesterov=True),
+        **LOSS,
+        **settings,
     )
     return model.fit(
         data, epochs=epochs, verbose=verbose, callbacks=list(callbacks), shuffle=False
