@@ -138,8 +138,9 @@ def _moved(images, jitter, seed):
         tf.reshape(images, (count, side, side)),
         [[0, 0], [jitter, jitter], [jitter, jitter]],
     )
-    for _ in range(2):  # down, and, the other way round, to the side
-        start = tf.random.uniform((count, 1), 0, 2 * jitter + 1, tf.int32, seed=seed)
+    # One draw for both: two with the same seed would be the same numbers.
+    starts = tf.random.uniform((2, count, 1), 0, 2 * jitter + 1, tf.int32, seed=seed)
+    for start in tf.unstack(starts):  # down, and, the other way round, to the side
         padded = tf.gather(padded, start + tf.range(side), axis=1, batch_dims=1)
         padded = tf.transpose(padded, (0, 2, 1))
     return tf.reshape(padded, (count, side * side))
