@@ -97,7 +97,7 @@ pure: install
 
 # The very wheel that `make wheel` built, under the oldest TensorFlow and Keras.
 # What asks for a newer Keras than the oldest is left out, as the README says.
-NEWER := bitwise or distill or cached or lookup or tables or optional
+NEWER := bitwise or lookup or tables or optional
 compat: install
 	test -f build/wheel/*.whl || $(MAKE) wheel
 	test -x $(VENV)-compat/bin/python || $(BIN)/python -m venv $(VENV)-compat

@@ -84,14 +84,18 @@ def train(
     callbacks=(),
     **settings,
 ):
-    """Trains a model or a `Distiller` by momentum, at a rate that falls to zero.
+    """Trains a model or a `Distiller`, at a rate that falls to zero.
+
+    During the first epoch the rate rises from zero: teachers that are sure of
+    themselves give large gradients, of which units of ReLU can die at the start.
 
     Args:
         model: A Keras model of ten probabilities. It is compiled here.
         data: A `tf.data.Dataset` of known length.
         epochs: Positive integer.
-        rate: Learning rate at the start, > 0.
-        momentum: Share of the last step that is made again, in `[0, 1)`.
+        rate: The highest learning rate, > 0.
+        momentum: Share of the last step that is made again, in `[0, 1)`; `None` for
+            Adam.
         verbose: As of `fit`.
         callbacks: Sequence of Keras callbacks.
         **settings: For `compile`.
@@ -99,20 +103,36 @@ def train(
     Returns:
         The `History`.
     """
-    steps = epochs * int(data.cardinality())
-    decay = keras.optimizers.schedules.CosineDecay(rate, steps)
-    model.compile(
-        keras.optimizers.SGD(decay, momentum=momentum, nesterov=True),
-        **LOSS,
-        **settings,
+    epoch = int(data.cardinality())
+    decay = keras.optimizers.schedules.CosineDecay(
+        *(0.0, max(epochs - 1, 1) * epoch), warmup_target=rate, warmup_steps=epoch
     )
+    if momentum is None:
+        optimizer = keras.optimizers.Adam(decay)
+    else:
+        optimizer = keras.optimizers.SGD(decay, momentum=momentum, nesterov=True)
+    model.compile(optimizer, **LOSS, **settings)
     return model.fit(
         data, epochs=epochs, verbose=verbose, callbacks=list(callbacks), shuffle=False
     )
 
 
-def distil(student, teachers, data, *, epochs, temperature=20.0, alpha=0.9, **settings):
+def distil(
+    student,
+    teachers,
+    data,
+    *,
+    epochs,
+    temperature=20.0,
+    alpha=0.9,
+    rate=1e-3,
+    momentum=None,
+    **settings,
+):
     """Trains a student on its teachers, by Hinton's two objectives.
+
+    By Adam, unless told otherwise: the size of the gradients depends on the temperature
+    and on how sure the teachers are.
 
     Args:
         student: The student.
@@ -121,13 +141,15 @@ def distil(student, teachers, data, *, epochs, temperature=20.0, alpha=0.9, **se
         epochs: Positive integer.
         temperature: As of `Distiller`.
         alpha: As of `Distiller`.
+        rate: As of `train`.
+        momentum: As of `train`.
         **settings: For `train`.
 
     Returns:
         The `Distiller`.
     """
     distiller = kc.Distiller(student, teachers, temperature=temperature, alpha=alpha)
-    train(distiller, data, epochs=epochs, **settings)
+    train(distiller, data, epochs=epochs, rate=rate, momentum=momentum, **settings)
     return distiller
 
 
