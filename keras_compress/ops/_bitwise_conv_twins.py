@@ -20,12 +20,12 @@ def conv2d(images, weights, limits, floats, attributes, dtype):
     padding = attributes["padding"].upper()
     if padding == "SAME" and attributes["border"] == "ones":
         values, padding = _pad_with_ones(values, attributes), "VALID"
-    sums = tf.nn.conv2d(
+    sums = _convolved(
         values,
         _kernel_of(weights, attributes["kernel_size"], attributes["channels"]),
         attributes["strides"],
         padding,
-        dilations=attributes["dilations"],
+        attributes["dilations"],
     )
     sums = tf.cast(sums, tf.int32)
     if dtype == tf.int32:
@@ -72,11 +72,23 @@ def _kernel_of(weights, kernel_size, channels):
 
     kernel = 1.0 - 2.0 * unpacked(signs)
     masks = tf.convert_to_tensor(masks, tf.uint32)
+    if masks.shape[0] == 0:
+        return kernel
+    if masks.shape[0] is not None:
+        return kernel * unpacked(masks)
     return kernel * tf.cond(
         tf.shape(masks)[0] > 0,
         lambda: unpacked(masks),
         lambda: tf.ones_like(kernel),
     )
+
+
+def _convolved(values, kernel, strides, padding, dilations):
+    """`tf.nn.conv2d`, which on some machines gives wrong shapes without an image."""
+    batch = tf.shape(values)[0]
+    one = tf.cast(batch == 0, tf.int32)
+    values = tf.pad(values, tf.stack([[0, one], [0, 0], [0, 0], [0, 0]]))
+    return tf.nn.conv2d(values, kernel, strides, padding, dilations=dilations)[:batch]
 
 
 def _pad_with_ones(values, attributes):
