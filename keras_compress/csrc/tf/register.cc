@@ -35,6 +35,8 @@ namespace {
   RegisterSparseConv2D();
   RegisterPackSigns();
   RegisterXnorMatmul();
+  RegisterXnorConv2D();
+  RegisterPoolSigns();
   return true;
 }();
 

@@ -19,6 +19,8 @@ void RegisterSparseMatmul();
 void RegisterSparseConv2D();
 void RegisterPackSigns();
 void RegisterXnorMatmul();
+void RegisterXnorConv2D();
+void RegisterPoolSigns();
 
 }  // namespace keras_compress
 
