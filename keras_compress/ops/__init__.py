@@ -2,6 +2,7 @@
 
 from keras_compress.ops._library import native_status, twins
 from keras_compress.ops.bitwise import pack_signs, xnor_chain, xnor_matmul
+from keras_compress.ops.bitwise_function import xnor_function
 from keras_compress.ops.sparse import sparse_conv2d, sparse_matmul
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "sparse_matmul",
     "twins",
     "xnor_chain",
+    "xnor_function",
     "xnor_matmul",
 ]

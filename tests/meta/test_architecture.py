@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
-OBJECTS = MATHS | {"layers", "_copies", "_rebuild", "_neighbours"}
+OBJECTS = MATHS | {"layers", "_copies", "_rebuild", "_neighbours", "_bit_plan"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report")
 }
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "_copies": set(),
     "_rebuild": {"_validation", "_copies"},
     "_neighbours": {"_rebuild"},
+    "_bit_plan": {"_rebuild", "_neighbours", "layers"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
     "recipes": DRIVE | {"recipes", ""},
