@@ -53,7 +53,7 @@ class BitPlan:
                 self._new.setdefault(id(layer), lambda: DROP)
 
     def replace(self, layer):
-        """What `layer` becomes, as `rebuild` wants it; `None` where nothing is planned."""
+        """What `layer` becomes, as `rebuild` wants it; `None` if nothing is planned."""
         make = self._new.get(id(layer))
         return None if make is None else make()
 

@@ -136,9 +136,8 @@ def _float_end(layer, kernel):
     half, added = _halves(layer, kernel)
     if not _can_add(layer, kernel, added):
         raise ValueError(
-            f"Layer {layer.name!r} cannot be packed: with inputs='zero_one', sums of all "
-            "its units seem to be of units without zeros. Binarize it with another "
-            "sparsity."
+            f"Layer {layer.name!r} cannot be packed: with inputs='zero_one', its units "
+            "seem to have no zeros, by their sums. Binarize it with another sparsity."
         )
     if not layer.scale:
         scale = None if half == 1 else np.full(len(added), half, "float32")

@@ -7,7 +7,7 @@ from keras_compress._validation import check_choice, check_int
 from keras_compress.layers.packed import _bit_images
 from keras_compress.layers.packed._packed_signs import PackedSigns
 from keras_compress.layers.packed._windows import output_sizes, pair
-from keras_compress.ops import xnor_function, xnor_matmul
+from keras_compress.ops import pack_signs, xnor_function, xnor_matmul
 
 
 @keras.saving.register_keras_serializable("keras_compress")
@@ -274,4 +274,7 @@ def function_of(members):
     if simple and first.inputs in ("bipolar", "zero_one"):
         threshold = ops.convert_to_tensor(first.threshold, "float32")
         return lambda inputs: product(inputs - threshold)
-    return lambda inputs: last.finish(product(first.rows(inputs)))
+    if first.inputs == "packed":
+        return lambda inputs: last.finish(product(inputs))
+    # The function takes no floats but float32.
+    return lambda inputs: last.finish(product(pack_signs(first.rows(inputs))))
