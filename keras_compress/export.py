@@ -68,7 +68,9 @@ def export(model, path, *, portable=False):
         raise invalid("path", "in a directory that exists", str(path))
     operations = twins() if portable else contextlib.nullcontext()
     with _renamed_when_complete(path) as temporary, operations:
-        _archive(model).write_out(str(temporary), verbose=False)
+        # A gradient that is an error, as that of packed signs, could not be written.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        _archive(model).write_out(str(temporary), options=options, verbose=False)
     return path
 
 

@@ -89,7 +89,10 @@ class BitwiseKernel(Staged):
         )
 
     def sums(self, inputs, training=False):
-        sums = super().sums(self.code(inputs), training=training)
+        return super().sums(self.code(inputs), training=training)
+
+    def biased(self, products, training=False):
+        sums = super().biased(products, training=training)
         if not self.scale:
             return sums
         return self.by_sign(lambda: self._scaled(sums), lambda: sums)
@@ -144,6 +147,14 @@ class BitwiseKernel(Staged):
         self.check_built()
         ternary = self._if_sparse(self._ternary, signs)
         return ops.convert_to_numpy(ternary).astype("int8")
+
+    def unit_scale(self):
+        """`alpha` of each unit, which scales its sums in stage 2 if `scale` is set."""
+        scale = self._if_sparse(
+            lambda ghosts: maths.unit_scale(ghosts, self._ternary(ghosts)),
+            maths.unit_scale,
+        )
+        return ops.cast(scale, self.compute_dtype)
 
     def compress(self):
         """Enters stage 1: the weights are `tanh(W)`, with `W` now `atanh(W)` of before.
@@ -260,13 +271,10 @@ class BitwiseKernel(Staged):
         return signs(ghosts) * kept
 
     def _scaled(self, sums):
-        scale = self._if_sparse(
-            lambda ghosts: maths.unit_scale(ghosts, self._ternary(ghosts)),
-            maths.unit_scale,
-        )
+        scale = self.unit_scale()
         if self.channel_axis == 1:
             scale = ops.reshape(scale, (1, -1, 1, 1))
-        return sums * ops.cast(scale, sums.dtype)
+        return sums * scale
 
 
 def is_bitwise(layer):

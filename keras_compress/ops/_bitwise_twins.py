@@ -77,7 +77,10 @@ def _sums(rows, signs, masks, kept, width):
         lambda: tf.ones_like(weights),
     )
     values = 1.0 - 2.0 * unpack_bits(rows, width)
-    return tf.cast(tf.matmul(values, weights * counted, transpose_b=True), tf.int32)
+    sums = tf.matmul(values, weights * counted, transpose_b=True)
+    # What `kept` has over the weights that count is added to a sum.
+    more = kept - tf.cast(tf.reduce_sum(counted, 1), tf.int32)
+    return tf.cast(sums, tf.int32) + more
 
 
 def chain(inputs, weights, thresholds, flips, scale, bias, width, dtype):

@@ -75,6 +75,7 @@ def xnor_matmul(
             of `functional.signs.pack_kernel`.
         masks: The same for the mask, or with no panels where nothing is dropped.
         kept: Int32 tensor `(units,)`, how many weights of each unit are not dropped.
+            What it has over that is added to the unit's sums, as an integer bias.
         input_dim: Integer, the number of inputs; needed where they are packed.
         scale: Float32 tensor `(units,)`, or `None` for 1.
         bias: Float32 tensor `(units,)`, or `None` for 0.

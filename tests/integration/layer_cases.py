@@ -90,7 +90,6 @@ CASES = [
         compress=lambda layer: layer.binarize(sparsity=0.25),
         config=kc.Bitwise(),
         parent_arguments=DENSE,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.BitwiseConv2D,
@@ -101,7 +100,6 @@ CASES = [
         compress=lambda layer: layer.binarize(sparsity=0.25),
         config=kc.Bitwise(),
         parent_arguments=CONV2D,
-        packs=False,
     ),
 ]
 

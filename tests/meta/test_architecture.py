@@ -15,8 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
-SHRINKING = {"_channels", "_shrink"}
-OBJECTS = MATHS | SHRINKING | {"layers", "_copies", "_rebuild", "_neighbours"}
+PLANS = {"_bit_plan", "_channels", "_shrink"}
+OBJECTS = MATHS | PLANS | {"layers", "_copies", "_rebuild", "_neighbours"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report")
 }
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "_copies": set(),
     "_rebuild": {"_validation", "_copies"},
     "_neighbours": {"_rebuild"},
+    "_bit_plan": {"_rebuild", "_neighbours", "layers"},
     "_channels": {"_rebuild", "functional", "layers"},
     "_shrink": {"_channels", "_copies", "_rebuild", "layers"},
     "layers": MATHS | {"layers"},
