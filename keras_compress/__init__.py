@@ -7,6 +7,7 @@ from keras_compress import ops as ops
 from keras_compress import schedules as schedules
 from keras_compress.distillation import Distiller as Distiller
 from keras_compress.export import export as export
+from keras_compress.functional.q_format import QFormat as QFormat
 from keras_compress.layers import packed as packed
 from keras_compress.layers._bitwise_swap import Bitwise as Bitwise
 from keras_compress.layers.pruned import Prune as Prune
