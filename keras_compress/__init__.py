@@ -10,6 +10,7 @@ from keras_compress.export import export as export
 from keras_compress.functional.q_format import QFormat as QFormat
 from keras_compress.layers import packed as packed
 from keras_compress.layers._bitwise_swap import Bitwise as Bitwise
+from keras_compress.layers.fixed_point import FixedPoint as FixedPoint
 from keras_compress.layers.pruned import Prune as Prune
 from keras_compress.ops import native_status as native_status
 from keras_compress.pack import pack as pack

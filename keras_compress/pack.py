@@ -9,6 +9,7 @@ from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
 from keras_compress._validation import check_int
 from keras_compress.functional.sparse import sparse_pays
 from keras_compress.layers._config import arguments_of, copy_variables
+from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers._stages import SIGN, is_staged
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
 from keras_compress.layers.pruned import PrunedConv2D, PrunedDense
@@ -66,6 +67,7 @@ def pack(model, *, batch=None):
         check_int("batch", batch, minimum=1)
     for _, layer in walk(model):
         _check_not_bitwise(layer)
+        _check_not_fixed(layer)
     if not any(type(layer) in PACKERS for _, layer in walk(model)):
         raise ValueError(
             f"`model` must have compressed layers to pack. Received: {model.name!r}, "
@@ -110,6 +112,11 @@ def _check_not_bitwise(layer):
         f"{layer.name!r} ({type(layer).__name__}) in `model`. Export the model as it "
         "is, with keras_compress.export."
     )
+
+
+def _check_not_fixed(layer):
+    if is_fixed_point(layer):
+        raise ValueError(f"not in this version: {layer.name}")
 
 
 def _is_dense_in_time(layer):

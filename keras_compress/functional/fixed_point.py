@@ -11,7 +11,7 @@ from keras_compress.functional.sign import read
 GRADIENTS = ("identity", "clipped")
 
 
-def quantize(x, format, *, gradient="identity", finer=1.0, seed=None):
+def quantize(x, format, *, gradient="identity", finer=1.0, active=None, seed=None):
     """`format.quantize(x)` with a gradient, straight through.
 
     | `gradient`   | `dL/dx`                                             |
@@ -24,6 +24,7 @@ def quantize(x, format, *, gradient="identity", finer=1.0, seed=None):
         format: A `QFormat`, or `None`: `x` stays as it is.
         gradient: A name of the table.
         finer: Number or tensor, a power of two >= 1: so much smaller are the steps.
+        active: Boolean tensor: where it is false, `x` stays as it is. `None` is true.
         seed: Integer or `keras.random.SeedGenerator`, for stochastic rounding.
 
     Returns:
@@ -46,6 +47,8 @@ def quantize(x, format, *, gradient="identity", finer=1.0, seed=None):
     if format is None:
         return x
     finer = read(finer)
+    if active is not None:
+        active = read(active)
     clipped = gradient == "clipped" and format.integer_bits is not None
 
     @ops.custom_gradient
@@ -56,9 +59,13 @@ def quantize(x, format, *, gradient="identity", finer=1.0, seed=None):
                 return upstream
             low, high = (np.asarray(y, np.float32) for y in (format.min, format.max))
             inside = ops.logical_and(x >= ops.cast(low, x.dtype), x <= high)
+            if active is not None:
+                inside = ops.logical_or(inside, ops.logical_not(active))
             return upstream * ops.cast(inside, upstream.dtype)
 
-        return to_grid(x, format, finer=finer, seed=seed), grad
+        found = to_grid(x, format, finer=finer, seed=seed)
+        # One choice is a pass over the numbers, but two graphs would cost more.
+        return found if active is None else ops.where(active, found, x), grad
 
     return forward(read(x))
 
