@@ -55,7 +55,7 @@ class QuantizationNoise(ProgressCallback):
     ...     callbacks=[QuantizationNoise(start=0.25, end=1.0, extra_bits=2)],
     ... )
     >>> history.history["extra_bits"]
-    [2, 1, 1, 0]
+    [2, 2, 1, 0]
 
     Reference:
         - `kind="partial"`: [Fan et al., 2020](https://arxiv.org/abs/2004.07320)

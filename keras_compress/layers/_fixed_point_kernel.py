@@ -37,8 +37,8 @@ class FixedPointKernel:
         gradient="identity",
         **kwargs,
     ):
-        self.kernel_format = check_format("kernel_format", kernel_format)
-        self.bias_format = check_format("bias_format", bias_format)
+        self.kernel_format = check_format("kernel_format", kernel_format, True)
+        self.bias_format = check_format("bias_format", bias_format, True)
         self.input_format = check_format("input_format", input_format)
         self.pre_activation_format = check_format(
             "pre_activation_format", pre_activation_format
@@ -205,12 +205,12 @@ def is_fixed_point(layer):
     return isinstance(layer, FixedPointKernel)
 
 
-def check_format(name, value):
+def check_format(name, value, channels=False):
     """`value`, which must be `None`, a `QFormat`, or what `get_config` says of one."""
     if isinstance(value, dict):
         value = keras.saving.deserialize_keras_object(value)
     if value is not None and not isinstance(value, QFormat):
         raise invalid(name, "a keras_compress.QFormat or None", value)
-    if value is not None and value.channels is not None and name not in PER_CHANNEL:
+    if value is not None and value.channels is not None and not channels:
         raise invalid(name, "a format of one channel", value)
     return value

@@ -216,8 +216,8 @@ class FixedPoint(SwapConfig):
         check_choice("gradient", self.gradient, GRADIENTS)
         for name in ("kernel", "bias", "inputs", "pre_activations", "outputs"):
             # In a config that comes from JSON, a format is a mapping yet.
-            own = f"{name.removesuffix('s')}_format"
-            format = check_format(own, getattr(self, name))
+            channels = name in ("kernel", "bias")
+            format = check_format(name, getattr(self, name), channels)
             object.__setattr__(self, name, format)
 
     def arguments(self):

@@ -259,8 +259,8 @@ def test_a_config_goes_through_json():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"kernel": 8}, "`kernel_format`"),
-        ({"inputs": Q((1, 1), (2, 2))}, "`input_format`"),
+        ({"kernel": 8}, "`kernel`"),
+        ({"inputs": Q((1, 1), (2, 2))}, "`inputs`"),
         ({"gradient": "none"}, "`gradient`"),
     ],
 )

@@ -17,7 +17,8 @@ FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
 OBJECTS = MATHS | {"layers", "_copies", "_rebuild", "_neighbours"}
 DRIVE = OBJECTS | {
-    *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report")
+    *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
+    "fold",
 }
 MAY_IMPORT = {
     "_validation": set(),
