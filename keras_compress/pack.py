@@ -15,6 +15,7 @@ from keras_compress.layers._bitwise_fold import Piece
 from keras_compress.layers._bitwise_kernel import bitwise
 from keras_compress.layers._bitwise_pack import packed_layer
 from keras_compress.layers._config import arguments_of, copy_variables
+from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers._stages import SIGN, is_staged
 from keras_compress.layers.bitwise import (
     BitwiseActivation,
@@ -80,6 +81,7 @@ def pack(model, *, batch=None):
         check_int("batch", batch, minimum=1)
     for _, layer in walk(model):
         _check_binarized(layer)
+        _check_not_fixed(layer)
     if not any(type(layer) in PACKERS for _, layer in walk(model)):
         raise ValueError(
             f"`model` must have compressed layers to pack. Received: {model.name!r}, "
@@ -124,6 +126,11 @@ def _check_binarized(layer):
             f"layer {layer.name!r} in stage {layer.stage_number}. Fit the model with "
             "keras_compress.callbacks.Binarization(), or call `binarize` of the layer."
         )
+
+
+def _check_not_fixed(layer):
+    if is_fixed_point(layer):
+        raise ValueError(f"not in this version: {layer.name}")
 
 
 def _is_dense_in_time(layer):

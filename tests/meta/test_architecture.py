@@ -18,7 +18,8 @@ MATHS = FLOOR | {"functional", "schedules", "ops"}
 PLANS = {"_bit_plan", "_channels", "_shrink"}
 OBJECTS = MATHS | PLANS | {"layers", "_copies", "_rebuild", "_neighbours"}
 DRIVE = OBJECTS | {
-    *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report")
+    *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
+    "fold",
 }
 MAY_IMPORT = {
     "_validation": set(),
