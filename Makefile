@@ -98,7 +98,6 @@ pure: install
 		tests/unit tests/integration -k "not (distill or cached or swap or report)"
 
 # The very wheel that `make wheel` built, under the oldest TensorFlow and Keras.
-NEWER := distill or cached
 compat: install
 	test -f build/wheel/*.whl || $(MAKE) wheel
 	test -x $(VENV)-compat/bin/python || $(BIN)/python -m venv $(VENV)-compat
@@ -108,7 +107,7 @@ compat: install
 	$(call STATUS,$(VENV)-compat,available: scalar)
 	$(call EMPTY,build/compat)
 	cd build/compat && $(CURDIR)/$(VENV)-compat/bin/python -m pytest -n $(WORKERS) -q \
-		tests/kernels tests/integration tests/unit -k "not ($(NEWER))"
+		tests/kernels tests/integration tests/unit
 
 # The level in use is that of all other tests.
 levels: install

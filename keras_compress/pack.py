@@ -5,14 +5,17 @@ import numpy as np
 from keras import ops
 
 from keras_compress._bit_plan import BitPlan
+from keras_compress._channels import TRAINING_ONLY
 from keras_compress._copies import carry_compile
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
+from keras_compress._shrink import shrink
 from keras_compress._validation import check_int
 from keras_compress.functional.sparse import sparse_pays
 from keras_compress.layers._bitwise_fold import Piece
 from keras_compress.layers._bitwise_kernel import bitwise
 from keras_compress.layers._bitwise_pack import packed_layer
 from keras_compress.layers._config import arguments_of, copy_variables
+from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers._stages import SIGN, is_staged
 from keras_compress.layers.bitwise import (
     BitwiseActivation,
@@ -20,19 +23,7 @@ from keras_compress.layers.bitwise import (
     BitwiseDense,
 )
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
-from keras_compress.layers.pruned import PrunedConv2D, PrunedDense
-
-# They do nothing once training is over.
-TRAINING_ONLY = (
-    keras.layers.ActivityRegularization,
-    keras.layers.AlphaDropout,
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-)
+from keras_compress.layers.pruned import PrunedConv2D, PrunedDense, is_pruned
 
 
 def pack(model, *, batch=None):
@@ -57,6 +48,12 @@ def pack(model, *, batch=None):
     layers stay as they are, with weights that no longer train. Loss and metrics are
     carried over, so that `evaluate` works at once. The outputs equal those of the
     trained model to float32 rounding.
+
+    In a pruned model, units and filters that do nothing vanish first, with what is
+    computed for them only: those without weights, whose constant output goes into the
+    biases behind them, and those that nothing reads; through sums all terms together,
+    or none. Layers that are not known to treat every channel by itself keep all they
+    read; a warning says how many channels of constants that leaves in.
 
     Args:
         model: A built Sequential or Functional model with compressed layers. It is
@@ -85,6 +82,7 @@ def pack(model, *, batch=None):
         check_int("batch", batch, minimum=1)
     for _, layer in walk(model):
         _check_binarized(layer)
+        _check_not_fixed(layer)
     if not any(type(layer) in PACKERS for _, layer in walk(model)):
         raise ValueError(
             f"`model` must have compressed layers to pack. Received: {model.name!r}, "
@@ -92,8 +90,11 @@ def pack(model, *, batch=None):
             "keras_compress.Prune())"
         )
 
+    source = (
+        shrink(model) if any(is_pruned(layer) for _, layer in walk(model)) else model
+    )
     wrapped = set()
-    plan = BitPlan(model, TRAINING_ONLY)
+    plan = BitPlan(source, TRAINING_ONLY)
 
     def replace(layer):
         planned = plan.replace(layer)
@@ -112,7 +113,7 @@ def pack(model, *, batch=None):
             return None
         return packer(layer, layer.name, batch, plain=id(layer) in wrapped)
 
-    packed = rebuild(model, replace)
+    packed = rebuild(source, replace)
     packed.trainable = False
     carry_compile(model, packed, jit_compile="auto")
     return packed
@@ -126,6 +127,11 @@ def _check_binarized(layer):
             f"layer {layer.name!r} in stage {layer.stage_number}. Fit the model with "
             "keras_compress.callbacks.Binarization(), or call `binarize` of the layer."
         )
+
+
+def _check_not_fixed(layer):
+    if is_fixed_point(layer):
+        raise ValueError(f"not in this version: {layer.name}")
 
 
 def _is_dense_in_time(layer):

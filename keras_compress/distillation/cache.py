@@ -47,8 +47,8 @@ def cache_logits(
             one number for the others, as if these were all alike. Exact for the
             classes kept at a temperature of 1. Defaults to all.
         dtype: `"float16"` or `"float32"`, for what is stored.
-        shuffle: Positive integer, the size of a buffer of examples to shuffle in, anew
-            for each epoch. Defaults to the order of `dataset`.
+        shuffle: Positive integer, how many examples are held in memory and shuffled at
+            once, anew for each epoch. Defaults to the order of `dataset`.
         batch_size: Positive integer. Defaults to the batches of `dataset`.
         seed: Integer for shuffling.
 
@@ -155,23 +155,40 @@ def _pipeline(dataset, file, teachers, sizes, shuffle, batch_size, seed):
     if batch_size is None and not regular:
         raise invalid("batch_size", "given where batches are of unequal sizes", None)
     batch = batch_size or sizes[0]
-    if shuffle is not None:
-        data = tf.data.Dataset.zip((dataset.unbatch(), _records(file, 1)))
-        data = data.shuffle(shuffle, seed=seed).batch(batch)
-    else:
-        if not regular or batch != sizes[0]:
-            dataset = dataset.unbatch().batch(batch)
-        data = tf.data.Dataset.zip((dataset, _records(file, batch)))
+    if not regular or (shuffle is None and batch != sizes[0]):
+        dataset, sizes = dataset.rebatch(batch), [batch]
+    data = tf.data.Dataset.zip((dataset, _records(file, sizes[0])))
 
     def joined(element, records):
         inputs = CachedBatch(_inputs_of(element), *teachers.read(records))
         return (inputs, *element[1:]) if isinstance(element, tuple) else (inputs,)
 
     data = data.map(joined, num_parallel_calls=tf.data.AUTOTUNE)
-    count = math.ceil(sum(sizes) / batch)
+    if shuffle is not None:
+        data = _shuffled(data, math.ceil(shuffle / batch) * batch, batch, seed)
+    count = math.ceil(file.header["examples"] / batch)
     return data.apply(tf.data.experimental.assert_cardinality(count)).prefetch(
         tf.data.AUTOTUNE
     )
+
+
+def _shuffled(data, size, batch, seed):
+    """Batches of examples drawn from `size` at a time, otherwise on every pass.
+
+    Drawn by number, a batch at once: single examples would cost more than a small step.
+    """
+
+    def drawn(held, seed):
+        count = tf.shape(keras.tree.flatten(held)[0])[0]
+        order = tf.argsort(tf.random.stateless_uniform([count], seed))
+        return (
+            tf.data.Dataset.from_tensors(order)
+            .rebatch(batch)
+            .map(lambda rows: tf.nest.map_structure(lambda x: tf.gather(x, rows), held))
+        )
+
+    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
+    return tf.data.Dataset.zip((data.rebatch(size), seeds)).flat_map(drawn)
 
 
 def _records(file, batch):

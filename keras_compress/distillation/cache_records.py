@@ -102,7 +102,7 @@ class Recorder:
         """Tensors from a batch of records, as `CachedBatch` has them.
 
         Args:
-            records: String tensor, `(batch,)` or one string of them all.
+            records: One string of them all.
 
         Returns:
             Teachers' outputs, and their weights or `()`.
@@ -142,7 +142,7 @@ class Recorder:
         """
         close = FORMATS[self.dtype]
         for one, other in zip(
-            *(keras.tree.flatten(self.read(_strings(x))[0]) for x in (found, expected)),
+            *(keras.tree.flatten(self.read(x.tobytes())[0]) for x in (found, expected)),
             strict=True,
         ):
             one, other = (np.asarray(x, "float32") for x in (one, other))
@@ -201,10 +201,6 @@ def _raw(kind, tensor):
     """Logits without the second class that binary units have beside them."""
     tensor = kind.logits(tensor)
     return tensor[..., 0] if kind.family == "binary" else tensor
-
-
-def _strings(rows):
-    return tf.constant([row.tobytes() for row in rows])
 
 
 def _fingerprint(model):

@@ -245,13 +245,14 @@ class Distiller(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if y is None:
             # The metrics of `compile` have nothing to be held against.
-            return {one.name: one.result() for one in self._own_metrics()}
+            return self._own_results()
         labels = self._objective.labels(y, y_pred, sample_weight)
         return super().compute_metrics(x, y, y_pred, labels.hard_weights())
 
     def get_metrics_result(self):
         if self._compile_metrics is not None and not self._compile_metrics.built:
-            return {one.name: one.result() for one in self._own_metrics()}
+            # Keras before 3.15 has them as numbers here, later versions afterwards.
+            return {name: float(value) for name, value in self._own_results().items()}
         return super().get_metrics_result()
 
     def get_config(self):
@@ -296,5 +297,6 @@ class Distiller(keras.Model):
         hard = None if self.mode == "mixed_target" else self._compile_loss
         return any(one and not one.built for one in (self._compile_metrics, hard))
 
-    def _own_metrics(self):
-        return [one for one in self.metrics if one is not self._compile_metrics]
+    def _own_results(self):
+        own = (one for one in self.metrics if one is not self._compile_metrics)
+        return {one.name: one.result() for one in own}

@@ -60,24 +60,42 @@ def batches(x, y, *, batch=100, jitter=0, seed=None):
     Returns:
         A `tf.data.Dataset` of one epoch.
     """
-    data = tf.data.Dataset.from_tensor_slices((x, y))
-    data = data.shuffle(len(x), seed=seed).batch(batch)
-    if jitter:
-        data = data.map(
-            lambda images, labels: (_moved(images, jitter, seed), labels),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-    return data.prefetch(tf.data.AUTOTUNE)
+    x, y = tf.constant(x), tf.constant(y)
+
+    def taken(chosen):
+        images = tf.gather(x, chosen)
+        return _moved(images, jitter, seed) if jitter else images, tf.gather(y, chosen)
+
+    # Numbers are cheaper to shuffle than images are.
+    data = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed).batch(batch)
+    return data.map(taken, num_parallel_calls=tf.data.AUTOTUNE).prefetch(
+        tf.data.AUTOTUNE
+    )
 
 
-def train(model, data, *, epochs, rate=0.1, verbose="auto", callbacks=(), **settings):
-    """Trains a model or a `Distiller` by momentum, at a rate that falls to zero.
+def train(
+    model,
+    data,
+    *,
+    epochs,
+    rate=0.1,
+    momentum=0.9,
+    verbose="auto",
+    callbacks=(),
+    **settings,
+):
+    """Trains a model or a `Distiller`, at a rate that falls to zero.
+
+    During the first epoch the rate rises from zero: teachers that are sure of
+    themselves give large gradients, of which units of ReLU can die at the start.
 
     Args:
         model: A Keras model of ten probabilities. It is compiled here.
         data: A `tf.data.Dataset` of known length.
         epochs: Positive integer.
-        rate: Learning rate at the start, > 0.
+        rate: The highest learning rate, > 0.
+        momentum: Share of the last step that is made again, in `[0, 1)`; `None` for
+            Adam.
         verbose: As of `fit`.
         callbacks: Sequence of Keras callbacks.
         **settings: For `compile`.
@@ -85,18 +103,36 @@ def train(model, data, *, epochs, rate=0.1, verbose="auto", callbacks=(), **sett
     Returns:
         The `History`.
     """
-    steps = epochs * int(data.cardinality())
-    decay = keras.optimizers.schedules.CosineDecay(rate, steps)
-    model.compile(
-        keras.optimizers.SGD(decay, momentum=0.9, nesterov=True), **LOSS, **settings
+    epoch = int(data.cardinality())
+    decay = keras.optimizers.schedules.CosineDecay(
+        *(0.0, max(epochs - 1, 1) * epoch), warmup_target=rate, warmup_steps=epoch
     )
+    if momentum is None:
+        optimizer = keras.optimizers.Adam(decay)
+    else:
+        optimizer = keras.optimizers.SGD(decay, momentum=momentum, nesterov=True)
+    model.compile(optimizer, **LOSS, **settings)
     return model.fit(
         data, epochs=epochs, verbose=verbose, callbacks=list(callbacks), shuffle=False
     )
 
 
-def distil(student, teachers, data, *, epochs, temperature=20.0, alpha=0.9, **settings):
+def distil(
+    student,
+    teachers,
+    data,
+    *,
+    epochs,
+    temperature=20.0,
+    alpha=0.9,
+    rate=1e-3,
+    momentum=None,
+    **settings,
+):
     """Trains a student on its teachers, by Hinton's two objectives.
+
+    By Adam, unless told otherwise: the size of the gradients depends on the temperature
+    and on how sure the teachers are.
 
     Args:
         student: The student.
@@ -105,13 +141,15 @@ def distil(student, teachers, data, *, epochs, temperature=20.0, alpha=0.9, **se
         epochs: Positive integer.
         temperature: As of `Distiller`.
         alpha: As of `Distiller`.
+        rate: As of `train`.
+        momentum: As of `train`.
         **settings: For `train`.
 
     Returns:
         The `Distiller`.
     """
     distiller = kc.Distiller(student, teachers, temperature=temperature, alpha=alpha)
-    train(distiller, data, epochs=epochs, **settings)
+    train(distiller, data, epochs=epochs, rate=rate, momentum=momentum, **settings)
     return distiller
 
 
@@ -122,8 +160,9 @@ def _moved(images, jitter, seed):
         tf.reshape(images, (count, side, side)),
         [[0, 0], [jitter, jitter], [jitter, jitter]],
     )
-    for _ in range(2):  # down, and, the other way round, to the side
-        start = tf.random.uniform((count, 1), 0, 2 * jitter + 1, tf.int32, seed=seed)
+    # One draw for both: two with the same seed would be the same numbers.
+    starts = tf.random.uniform((2, count, 1), 0, 2 * jitter + 1, tf.int32, seed=seed)
+    for start in tf.unstack(starts):  # down, and, the other way round, to the side
         padded = tf.gather(padded, start + tf.range(side), axis=1, batch_dims=1)
         padded = tf.transpose(padded, (0, 2, 1))
     return tf.reshape(padded, (count, side * side))

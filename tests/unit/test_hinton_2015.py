@@ -48,7 +48,7 @@ def test_a_distilled_student_follows(small_digits):
     data = hinton_2015.batches(digits.x_train, digits.y_train, seed=1)
     hinton_2015.train(teacher, data, epochs=15, verbose=0)
     student = hinton_2015.network(32, 64)
-    hinton_2015.distil(student, teacher, data, epochs=30, verbose=0)
+    hinton_2015.distil(student, teacher, data, epochs=20, rate=1e-2, verbose=0)
     ours, theirs = (
         model.predict(digits.x_test, verbose=0).argmax(axis=-1)
         for model in (student, teacher)

@@ -1,6 +1,7 @@
 """Do the ops on signs equal their twins, refuse what is wrong, know their shapes?"""
 
 import contextlib
+import itertools
 
 import numpy as np
 import pytest

@@ -9,19 +9,20 @@ struct DenseRows {
   const uint32_t* words;
   int64_t stride;
   const int32_t* kept;
-  const uint32_t* Part(int64_t m, int64_t) const { return words + m * stride; }
+  const uint32_t* Row(int64_t m) const { return words + m * stride; }
+  int64_t Offset(int64_t) const { return 0; }
   const int32_t* Kept(int64_t) const { return kept; }
 };
 
-struct TapRows {
+struct PartedRows {
   static constexpr bool kWhole = false;
-  const uint32_t* const* taps;
-  int64_t segments;
+  const uint32_t* words;
+  const int64_t* starts;
+  const int64_t* offsets;
   const int32_t* kept;
   const int32_t* const* row_kept;
-  const uint32_t* Part(int64_t m, int64_t s) const {
-    return taps[m * segments + s];
-  }
+  const uint32_t* Row(int64_t m) const { return words + starts[m]; }
+  int64_t Offset(int64_t s) const { return offsets[s]; }
   const int32_t* Kept(int64_t m) const {
     return row_kept != nullptr ? row_kept[m] : kept;
   }

@@ -36,6 +36,8 @@ namespace {
   RegisterPackSigns();
   RegisterXnorMatmul();
   RegisterXnorNetwork();
+  RegisterXnorConv2D();
+  RegisterPoolSigns();
   return true;
 }();
 

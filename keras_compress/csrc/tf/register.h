@@ -20,6 +20,8 @@ void RegisterSparseConv2D();
 void RegisterPackSigns();
 void RegisterXnorMatmul();
 void RegisterXnorNetwork();
+void RegisterXnorConv2D();
+void RegisterPoolSigns();
 
 }  // namespace keras_compress
 

@@ -1,6 +1,6 @@
 """Teach a network of 30 units a layer what one of 300 and 100 knows.
 
-python examples/02_distill.py [--smoke]
+python examples/05_distill.py [--smoke]
 """
 
 import sys
