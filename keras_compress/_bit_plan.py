@@ -42,7 +42,9 @@ class BitPlan:
         self.vanishing = vanishing
         self.places = _Places(model)
         self._new = {}
+        # What is in a wrapper, or in two models, gets and gives numbers.
         layers = [x for x in self.places.layers if type(x) in BITWISE]
+        layers = [x for x in layers if self.places.holder(x) is not None]
         self._takers = {}
         pieces = {id(layer): self._piece(layer) for layer in layers}
         self._pieces = {key: self._with_inputs(pieces[key]) for key in pieces}
@@ -137,9 +139,10 @@ class BitPlan:
         following = {}
         for layer in layers:
             takers = self._takers.get(id(layer), ())
-            if type(layer) is BitwiseDense and _gives_rows(layer) and len(takers) == 1:
-                if type(takers[0]) is BitwiseDense:
-                    following[id(layer)] = takers[0]
+            if {type(x) for x in (layer, *takers)} != {BitwiseDense}:
+                continue
+            if len(takers) == 1 and _gives_rows(layer):
+                following[id(layer)] = takers[0]
         inner = {id(layer) for layer in following.values()}
         for layer in layers:
             group = [layer]
@@ -190,6 +193,10 @@ class _Places:
         self.before, self.behind = neighbours.before, neighbours.behind
         self.layers, self._holders, self._ends = [], {}, set()
         self._visit(None, model)
+
+    def holder(self, layer):
+        """The one model that calls `layer`; `None` where it is not just one."""
+        return self._holders[id(layer)]
 
     def is_end(self, layer):
         """Whether a model, nested or not, gives what `layer` gives."""

@@ -39,8 +39,9 @@ def pack(model, *, batch=None):
     threshold a unit, so that they hand each other packed bits, through
     `MaxPooling2D`, `ZeroPadding2D` and `Flatten`, too; consecutive dense ones become a
     `PackedBitwiseChain`, one op. The bits, and all sums, are exactly those of the
-    trained model. Where numbers are wanted (by an addition, a real-valued layer, an
-    output) a layer gives what the trained one gives.
+    trained model without XLA, which rounds in its own ways. Where numbers are wanted
+    (by an addition, a real-valued layer, an output) a layer gives what the trained one
+    gives.
 
     Dropout, noise and activity regularisation vanish (but not where they are called
     with `training=True`, and not subclasses of them, which may do anything). All other

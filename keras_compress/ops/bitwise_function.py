@@ -2,11 +2,17 @@
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 
 from keras_compress._validation import check_choice, check_int
+from keras_compress.ops import _library
 from keras_compress.ops._library import native_op
 from keras_compress.ops.bitwise import OUTPUTS, xnor_chain
+
+# As csrc/tf/xnor_network_op.cc has them.
+MASKS, LIMITS, SCALE, BIAS = 1, 2, 4, 8
+GROUP = 16
 
 
 def xnor_function(
@@ -14,8 +20,9 @@ def xnor_function(
 ):
     """`xnor_chain` as a function of its inputs alone.
 
-    What is checked and prepared for each call of `xnor_chain` is so once, here. Called
-    eagerly on a float32 tensor, the function is the bare call of one op.
+    What is checked and prepared in each call of `xnor_chain` is so once, here: called
+    eagerly, the function is the bare call of one op, on the inputs and on one tensor
+    that holds a copy of all weights.
 
     Args:
         weights: As of `xnor_chain`.
@@ -51,24 +58,44 @@ def xnor_function(
     settled = {"input_dim": width, "outputs": outputs, **floats}
     # Once as it is meant to be called, so that what is wrong is said here.
     whole = functools.partial(xnor_chain, weights=weights, thresholds=limits, **settled)
-    whole(tf.zeros([0, width]))
-    op = native_op("kc_xnor_matmul")
+    length = whole(tf.zeros([0, width])).shape[1]
+    op = native_op("kc_xnor_network")
     if op is None:
         return whole
-    signs, masks, kept = ([*arrays] for arrays in zip(*weights, strict=True))
-    none = tf.constant([], tf.float32)
-    return functools.partial(
-        op,
-        signs=signs,
-        masks=masks,
-        kept=kept,
-        scale=none if scale is None else floats["scale"],
-        bias=none if bias is None else floats["bias"],
-        thresholds=[limit for limit, _ in limits],
-        flips=[flip for _, flip in limits],
-        Tout=OUTPUTS[outputs],
-        inputs=width,
-    )
+    _library._library.follow_threads()
+    network = _network(width, weights, limits, floats["scale"], floats["bias"])
+    fast = functools.partial(op, network=network, Tout=OUTPUTS[outputs])
+
+    def function(rows):
+        found = fast(rows)
+        if tf.executing_eagerly():
+            return found
+        return tf.ensure_shape(found, [None, length])
+
+    return function
+
+
+def _network(width, weights, limits, scale, bias):
+    """All arrays of all layers in one tensor, behind a header that lists them."""
+    header, arrays = [len(weights)], []
+    for i, (signs, masks, kept) in enumerate(weights):
+        last = i == len(weights) - 1
+        optional = [
+            (MASKS, [masks] if masks.shape[0] else []),
+            (LIMITS, limits[i] if i < len(limits) else []),
+            (SCALE, [scale] if last and scale is not None else []),
+            (BIAS, [bias] if last and bias is not None else []),
+        ]
+        flags = sum(flag for flag, found in optional if len(found))
+        units = kept.shape[0]
+        header += [width, units, flags]
+        (_, masked), *ends = optional
+        arrays += [signs, *masked, kept, *(x for _, found in ends for x in found)]
+        width = units
+    words = [np.array(header, np.uint32)]
+    words += [np.asarray(array).ravel().view(np.uint32) for array in arrays]
+    filled = [np.pad(array, (0, -len(array) % GROUP)) for array in words]
+    return tf.constant(np.concatenate(filled))
 
 
 def _limits(limit, flips):

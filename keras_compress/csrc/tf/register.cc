@@ -35,6 +35,7 @@ namespace {
   RegisterSparseConv2D();
   RegisterPackSigns();
   RegisterXnorMatmul();
+  RegisterXnorNetwork();
   RegisterXnorConv2D();
   RegisterPoolSigns();
   return true;

@@ -141,9 +141,12 @@ class PackedSigns(keras.layers.Layer):
         return self.groups * self.group_channels
 
     @property
-    def weight_bits(self):
-        """Bits that the weights take: one each, and one more each with a mask."""
-        return self.fan_in * self.unit_count * (1 + self.masked)
+    def nonzeros(self):
+        """Number of weights that are not 0."""
+        if self.masks is None:
+            return self.fan_in * self.unit_count
+        octets = ops.convert_to_numpy(self.masks).view("uint8")
+        return int(np.unpackbits(octets).sum())
 
     def rows(self, inputs):
         """The inputs as the ops take them: numbers whose signs count, or words."""
