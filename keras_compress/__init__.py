@@ -9,6 +9,7 @@ from keras_compress.distillation import Distiller as Distiller
 from keras_compress.export import export as export
 from keras_compress.layers import packed as packed
 from keras_compress.layers._bitwise_swap import Bitwise as Bitwise
+from keras_compress.layers._low_rank_swap import LowRank as LowRank
 from keras_compress.layers.pruned import Prune as Prune
 from keras_compress.ops import native_status as native_status
 from keras_compress.pack import pack as pack

@@ -7,10 +7,15 @@ from keras import ops
 from keras_compress._copies import carry_compile
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
 from keras_compress._validation import check_int
+from keras_compress.functional.convolution import pays as convolution_pays
+from keras_compress.functional.ranks import factors_pay
 from keras_compress.functional.sparse import sparse_pays
 from keras_compress.layers._config import arguments_of, copy_variables
+from keras_compress.layers._factor_layers import factor_layers
 from keras_compress.layers._stages import SIGN, is_staged
+from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
+from keras_compress.layers.projected import ProjectedConv2D, ProjectedDense
 from keras_compress.layers.pruned import PrunedConv2D, PrunedDense
 
 # They do nothing once training is over.
@@ -32,6 +37,9 @@ def pack(model, *, batch=None):
     Pruned layers become `SparseDense` and `SparseConv2D`, which keep the weights that
     are not zero; or plain `Dense` and `Conv2D` where those are smaller or faster, by
     `keras_compress.functional.sparse.sparse_pays`. Convolutions in groups stay plain.
+    Low-rank and projected layers become plain layers one after the other, in a model
+    of the layer's name, or are multiplied back into one where that is faster, by
+    `keras_compress.functional.ranks.factors_pay`.
     Dropout, noise and activity regularisation vanish (but not where they are called
     with `training=True`, and not subclasses of them, which may do anything). All other
     layers stay as they are, with weights that no longer train. Loss and metrics are
@@ -129,15 +137,7 @@ def _pack_pruned_dense(layer, name, batch, plain=False):
 
 
 def _pack_pruned_conv2d(layer, name, batch, plain=False):
-    common = {
-        "filters": layer.filters,
-        "kernel_size": layer.kernel_size,
-        "strides": layer.strides,
-        "padding": layer.padding,
-        "data_format": layer.data_format,
-        "dilation_rate": layer.dilation_rate,
-        **_common_arguments(layer, name),
-    }
+    common = {**_geometry(layer), **_common_arguments(layer, name)}
     # Every output pixel is a row of the product, so even one image is a large batch.
     if not plain and layer.groups == 1 and _sparse_pays(layer, batch=64):
         new = SparseConv2D(nonzeros=_nonzeros(layer), **common)
@@ -146,12 +146,69 @@ def _pack_pruned_conv2d(layer, name, batch, plain=False):
     return new, lambda: _fill_plain(new, layer)
 
 
+def _pack_factors(layer, name, batch, plain=False):
+    """Factors one after the other, or multiplied back into one kernel."""
+    if plain or not _factors_pay(layer, batch):
+        return _multiplied_back(layer, name)
+    parts = factor_layers(layer, name)
+    if parts is None:  # Keras has no layers for its steps: it runs as it is.
+        new = type(layer)(**_without_training(layer, name))
+        return new, lambda: copy_variables(layer, new)
+    layers, fill = parts
+    return keras.Sequential(layers, name=name), fill
+
+
+def _multiplied_back(layer, name):
+    common = _common_arguments(layer, name)
+    if isinstance(layer, keras.layers.Dense):
+        new = keras.layers.Dense(layer.units, **common)
+    else:
+        new = keras.layers.Conv2D(**_geometry(layer), **common)
+    return new, lambda: _fill_plain(new, layer)
+
+
+def _without_training(layer, name):
+    arguments = arguments_of(layer)
+    for key in arguments:
+        if key.endswith(("_regularizer", "_constraint")):
+            arguments[key] = None
+    return {**arguments, "name": name}
+
+
+def _factors_pay(layer, batch):
+    if layer.kernel_rank is None:
+        return False
+    batches = (1, 64) if batch is None else (batch,)
+    if isinstance(layer, keras.layers.Dense):
+        shape = layer.effective_kernel().shape
+        return all(factors_pay(*shape, layer.kernel_rank, size) for size in batches)
+    shape = tuple(layer.effective_kernel().shape)
+    method = getattr(layer, "method", "svd")
+    clusters = getattr(layer, "clusters", (1, 1))
+    return convolution_pays(method, shape, layer.kernel_rank, layer.strides, clusters)
+
+
 # How each trained layer is packed: a function of the layer, the new name, the batch
 # hint and whether it must stay plain, to a new layer and what fills it once built.
 PACKERS = {
     PrunedDense: _pack_pruned_dense,
     PrunedConv2D: _pack_pruned_conv2d,
+    LowRankDense: _pack_factors,
+    LowRankConv2D: _pack_factors,
+    ProjectedDense: _pack_factors,
+    ProjectedConv2D: _pack_factors,
 }
+
+
+def _geometry(layer):
+    return {
+        "filters": layer.filters,
+        "kernel_size": layer.kernel_size,
+        "strides": layer.strides,
+        "padding": layer.padding,
+        "data_format": layer.data_format,
+        "dilation_rate": layer.dilation_rate,
+    }
 
 
 def _common_arguments(layer, name):

@@ -15,7 +15,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
-OBJECTS = MATHS | {"layers", "_copies", "_rebuild", "_neighbours"}
+OBJECTS = MATHS | {
+    *("layers", "_copies", "_rebuild", "_neighbours", "_activations", "_whitening")
+}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report")
 }
@@ -28,6 +30,8 @@ MAY_IMPORT = {
     "_copies": set(),
     "_rebuild": {"_validation", "_copies"},
     "_neighbours": {"_rebuild"},
+    "_activations": {"_validation"},
+    "_whitening": {"_activations", "_rebuild", "functional", "layers"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
     "recipes": DRIVE | {"recipes", ""},
