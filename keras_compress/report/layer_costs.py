@@ -8,8 +8,10 @@ from keras import layers, ops
 from keras_compress._copies import all_layers
 from keras_compress._validation import invalid
 from keras_compress.functional import cost
+from keras_compress.functional.convolution import FORMS
 from keras_compress.layers.bitwise import BitwiseActivation
 from keras_compress.layers.coding import LloydMaxCoding
+from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
 from keras_compress.layers.packed import (
     PackedBitwiseChain,
     PackedBitwiseConv2D,
@@ -246,6 +248,23 @@ def _recurrent(layer, input_shape, output_shape):
     shape = input_shape[0] if isinstance(input_shape, list) else input_shape
     kernels = (layer.cell.kernel, layer.cell.recurrent_kernel)
     return [_product(layer, kernel, shape[0] * shape[1]) for kernel in kernels]
+
+
+@register_cost(LowRankDense)
+def _low_rank_dense(layer, input_shape, output_shape):
+    uses = math.prod(input_shape[:-1])
+    return [_product(layer, factor, uses) for factor in layer.factors.values()]
+
+
+@register_cost(LowRankConv2D)
+def _low_rank_conv2d(layer, input_shape, output_shape):
+    positions = _spatial(layer, output_shape)
+    shapes = {name: tuple(v.shape) for name, v in layer.factors.items()}
+    work = FORMS[layer.method].work(shapes, layer.strides)
+    return [
+        _product(layer, factor, multiply_adds=work[name] * positions)
+        for name, factor in layer.factors.items()
+    ]
 
 
 @register_cost(SparseDense, SparseConv2D)

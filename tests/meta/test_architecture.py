@@ -15,8 +15,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
-PLANS = {"_bit_plan", "_channels", "_shrink"}
-OBJECTS = MATHS | PLANS | {"layers", "_copies", "_rebuild", "_neighbours"}
+COPIES = {"_copies", "_rebuild", "_neighbours"}
+PLANS = {"_activations", "_bit_plan", "_channels", "_shrink", "_whitening"}
+OBJECTS = MATHS | COPIES | PLANS | {"layers"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
     "fold",
@@ -33,6 +34,8 @@ MAY_IMPORT = {
     "_bit_plan": {"_rebuild", "_neighbours", "layers"},
     "_channels": {"_rebuild", "functional", "layers"},
     "_shrink": {"_channels", "_copies", "_rebuild", "layers"},
+    "_activations": {"_validation"},
+    "_whitening": {"_activations", "_rebuild", "functional", "layers"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
     "recipes": DRIVE | {"recipes", ""},

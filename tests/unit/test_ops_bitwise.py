@@ -317,7 +317,7 @@ def test_without_a_library_the_twin_is_used_and_says_so(monkeypatch, tmp_path):
 @pytest.mark.parametrize("sizes", [[70, 40, 33, 10], [33, 7], [40, 0, 5], [0, 3]])
 @pytest.mark.parametrize("kind", kinds(1))
 def test_a_function_is_the_chain_of_fixed_layers(kind, sizes, twins):
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(itertools.pairwise(sizes))
     weights = [
         weights_of(i, *pair, dropped=i % 2 * 0.4) for i, pair in enumerate(pairs)
     ]
