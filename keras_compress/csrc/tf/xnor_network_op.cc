@@ -14,7 +14,7 @@
 
 #include "../kernels/xnor_api.h"
 #include "register.h"
-#include "xnor_nan.h"
+#include "xnor_inputs.h"
 
 namespace keras_compress {
 namespace {
@@ -117,17 +117,11 @@ void Compute(void*, TF_OpKernelContext* context) {
                             output == 2 ? (units + 31) / 32 : units};
     const Tensor outputs = Tensor::Output(context, dims, 2, &status, type);
     if (status.ok()) {
-      const int result = kc_xnor_chain(
-          layers.data(), static_cast<int64_t>(layers.size()), packed,
-          rows.data<void>(), dims[0], outputs.data<void>());
-      if (result == KC_XNOR_NAN) {
-        InvalidNan(rows, &status);
-      } else if (result == KC_XNOR_MEMORY) {
-        TF_SetStatus(status.get(), TF_RESOURCE_EXHAUSTED,
-                     "No memory for the packed signs of a product");
-      } else if (result != KC_XNOR_OK) {
-        status.Invalid("The layers of `network` do not follow each other");
-      }
+      CheckXnorResult(
+          kc_xnor_chain(layers.data(), static_cast<int64_t>(layers.size()),
+                        packed, rows.data<void>(), dims[0],
+                        outputs.data<void>()),
+          rows, &status);
     }
   }
   if (!status.ok()) TF_OpKernelContext_Failure(context, status.get());
