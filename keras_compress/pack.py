@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_compress._copies import carry_compile
+from keras_compress._pack_integers import pack_integers, plan_integers
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
 from keras_compress._validation import check_int
 from keras_compress.functional.sparse import sparse_pays
@@ -51,8 +52,9 @@ def pack(model, *, batch=None):
 
     Raises:
         ValueError: If the model has no compressed layer, cannot be rebuilt, has a
-            bitwise layer (whose packed form is not in this version), or `batch` is out
-            of range.
+            bitwise layer (whose packed form is not in this version) or a fixed-point
+            one that does not fit into integers of 8 and sums of 32 bits, or `batch` is
+            out of range.
 
     Example:
 
@@ -67,8 +69,8 @@ def pack(model, *, batch=None):
         check_int("batch", batch, minimum=1)
     for _, layer in walk(model):
         _check_not_bitwise(layer)
-        _check_not_fixed(layer)
-    if not any(type(layer) in PACKERS for _, layer in walk(model)):
+    layers = [layer for _, layer in walk(model)]
+    if not any(type(x) in PACKERS or is_fixed_point(x) for x in layers):
         raise ValueError(
             f"`model` must have compressed layers to pack. Received: {model.name!r}, "
             "which has none. Swap some first: keras_compress.swap(model, "
@@ -76,6 +78,7 @@ def pack(model, *, batch=None):
         )
 
     wrapped = set()
+    plan = plan_integers(model)
 
     def replace(layer):
         if type(layer) in TRAINING_ONLY:
@@ -86,6 +89,8 @@ def pack(model, *, batch=None):
         if is_wrapper(layer) and type(layer) is not keras.layers.TimeDistributed:
             # It may want a kernel, as spectral normalisation does.
             wrapped.add(id(layer.layer))
+        if id(layer) in plan:
+            return pack_integers(layer, plan[id(layer)])
         packer = PACKERS.get(type(layer))
         if packer is None:
             return None
@@ -112,11 +117,6 @@ def _check_not_bitwise(layer):
         f"{layer.name!r} ({type(layer).__name__}) in `model`. Export the model as it "
         "is, with keras_compress.export."
     )
-
-
-def _check_not_fixed(layer):
-    if is_fixed_point(layer):
-        raise ValueError(f"not in this version: {layer.name}")
 
 
 def _is_dense_in_time(layer):

@@ -8,6 +8,7 @@ from keras import layers, ops
 from keras_compress._copies import all_layers
 from keras_compress._validation import invalid
 from keras_compress.functional import cost
+from keras_compress.layers.packed.integer import IntegerConv2D, IntegerDense
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
 
 _RULES = {}
@@ -214,6 +215,17 @@ def _sparse(layer, input_shape, output_shape):
     work = size * positions
     kept = int(layer.nonzeros)
     return [cost.Product(size, kept, work, "float32", skips_zeros=True)]
+
+
+@register_cost(IntegerDense, IntegerConv2D)
+def _integer(layer, input_shape, output_shape):
+    kernel = layer.effective_kernel()
+    if isinstance(layer, IntegerDense):
+        positions = math.prod(input_shape[:-1])
+    else:
+        positions = _spatial(layer, output_shape)
+    kept, work = int(np.count_nonzero(kernel)), kernel.size * positions
+    return [cost.Product(kernel.size, kept, work, "int8")]
 
 
 def runs_its_layers_itself(layer):

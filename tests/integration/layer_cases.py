@@ -135,7 +135,6 @@ CASES = [
         config=kc.FixedPoint(),
         parent_arguments=DENSE,
         on=ON,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.PrunedFixedPointDense,
@@ -147,7 +146,6 @@ CASES = [
         config=(kc.FixedPoint(), kc.Prune()),
         parent_arguments=DENSE,
         on=ON,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.FixedPointConv2D,
@@ -159,7 +157,6 @@ CASES = [
         config=kc.FixedPoint(),
         parent_arguments=CONV2D,
         on=ON,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.PrunedFixedPointConv2D,
@@ -171,7 +168,6 @@ CASES = [
         config=(kc.FixedPoint(), kc.Prune()),
         parent_arguments=CONV2D,
         on=ON,
-        packs=False,
     ),
 ]
 

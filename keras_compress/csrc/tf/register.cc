@@ -35,6 +35,7 @@ namespace {
   RegisterSparseConv2D();
   RegisterPackSigns();
   RegisterXnorMatmul();
+  RegisterIntegerMatmul();
   return true;
 }();
 

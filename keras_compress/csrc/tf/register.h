@@ -19,6 +19,7 @@ void RegisterSparseMatmul();
 void RegisterSparseConv2D();
 void RegisterPackSigns();
 void RegisterXnorMatmul();
+void RegisterIntegerMatmul();
 
 }  // namespace keras_compress
 

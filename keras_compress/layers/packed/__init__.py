@@ -1,4 +1,6 @@
 """Inference forms: what `pack` makes of the trained layers."""
 
+from keras_compress.layers.packed.integer import IntegerConv2D as IntegerConv2D
+from keras_compress.layers.packed.integer import IntegerDense as IntegerDense
 from keras_compress.layers.packed.sparse import SparseConv2D as SparseConv2D
 from keras_compress.layers.packed.sparse import SparseDense as SparseDense
