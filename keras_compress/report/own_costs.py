@@ -2,12 +2,16 @@
 
 import math
 
+import numpy as np
+
 from keras_compress.functional import cost
 from keras_compress.functional.convolution import FORMS
 from keras_compress.layers.bitwise import BitwiseActivation
 from keras_compress.layers.coding import LloydMaxCoding
 from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
 from keras_compress.layers.packed import (
+    IntegerConv2D,
+    IntegerDense,
     PackedBitwiseChain,
     PackedBitwiseDense,
     PackedMaxPooling2D,
@@ -77,3 +81,14 @@ def _bits(layer, positions):
     # Weights that are 0 are multiplied like the others: a bit more of each word.
     size = layer.fan_in * layer.unit_count
     return cost.Product(size, layer.nonzeros, size * positions, "1-bit")
+
+
+@register_cost(IntegerDense, IntegerConv2D)
+def _integer(layer, input_shape, output_shape):
+    kernel = layer.effective_kernel()
+    if isinstance(layer, IntegerDense):
+        positions = math.prod(input_shape[:-1])
+    else:
+        positions = spatial(layer, output_shape)
+    kept, work = int(np.count_nonzero(kernel)), kernel.size * positions
+    return [cost.Product(kernel.size, kept, work, "int8")]
