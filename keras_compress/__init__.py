@@ -1,5 +1,6 @@
 """Neural-network compression for Keras: what you compress is what you get."""
 
+from keras_compress import analysis as analysis
 from keras_compress import callbacks as callbacks
 from keras_compress import distillation as distillation
 from keras_compress import layers as layers
