@@ -112,6 +112,31 @@ class LayerCandidates:
         """Takes one of the candidates."""
         self.at, self.rank = index, self.candidates[index]
 
+    def grow(self, what, left):
+        """Spends what is `left` of a budget on a larger rank; returns the rest.
+
+        Ranks between two candidates are not among them; a budget can still pay them.
+        """
+        if not isinstance(self.rank, int):
+            return left
+        before = self.cost(what, self.rank)
+        dense = self.cost(what, None)
+        while True:
+            rank, cost = self.rank + 1, math.inf
+            if rank <= convolution.FORMS[self.config.form].largest_rank(
+                self.shape, self.config.clusters
+            ):
+                cost = self.cost(what, rank)
+            if cost >= dense or cost - before > left:
+                return left - (self.cost(what, self.rank) - before)
+            self.rank = rank
+
+    @property
+    def shape(self):
+        """The kernel's shape, as that of a convolution."""
+        shape = tuple(self.kernel.shape)
+        return shape if len(shape) == 4 else (1, 1, *shape)
+
     def found(self, outputs):
         """The `LayerRank`."""
         shape = self.matrix.shape

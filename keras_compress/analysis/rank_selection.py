@@ -67,7 +67,7 @@ def choose_ranks(
     >>> model = keras.Sequential(layers)
     >>> choice = choose_ranks(model, params=0.5)
     >>> keras_compress.swap(model, choice).count_params()
-    1984
+    2112
 
     Reference:
         - [Zhang et al., 2016](https://arxiv.org/abs/1505.06798), section 3.4: greedy
@@ -140,6 +140,9 @@ def _cut_to_budget(layers, what, amount):
             least = sum(layer.cost(what, layer.rank) for layer in layers)
             raise invalid(what, f"at least {least:,} for these layers", amount)
         layer.go_to(index)
+    left = budget - sum(layer.cost(what, layer.rank) for layer in layers)
+    for layer in sorted(layers, key=lambda x: -x.damages[x.at]):
+        left = layer.grow(what, left)
 
 
 def _check_budget(name, amount):
