@@ -52,7 +52,7 @@ def test_a_bitwise_student_of_its_own_teacher(tmp_path):
     )
 
 
-def test_pruned_then_bits_then_distilled_step_by_step(small_digits):
+def test_pruned_then_bitwise_step_by_step(small_digits):
     inputs = keras.Input((64,))
     hidden = keras.layers.Dense(24, "relu", name="hidden")(inputs)
     outputs = keras.layers.Dense(10, "softmax", name="classes")(hidden)
