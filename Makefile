@@ -83,9 +83,10 @@ wheel: install
 		--no-deps --no-build-isolation -w build/wheel build/wheel/*.tar.gz
 	$(call ENVIRONMENT,build/wheel/venv,build/wheel/*.whl,available: scalar)
 	$(call EMPTY,build/wheel/empty)
-	cd build/wheel/empty && ../venv/bin/python -m pytest -n $(WORKERS) -q
+	cd build/wheel/empty && ../venv/bin/python -m pytest -n $(WORKERS) -q \
+		tests/golden tests/integration tests/kernels tests/meta
 
-# A build without a compiler: the same tests in plain TensorFlow.
+# A build without a compiler: what may use native ops, in plain TensorFlow.
 pure: install
 	rm -rf build/pure && mkdir -p build/pure
 	$(BIN)/python -m build --no-isolation --sdist --outdir build/pure . >build/pure.log
@@ -93,11 +94,10 @@ pure: install
 		--no-deps --no-build-isolation -w build/pure build/pure/*.tar.gz
 	$(call ENVIRONMENT,build/pure/venv,build/pure/*-py3-none-any.whl,not built)
 	$(call EMPTY,build/pure/empty)
-	cd build/pure/empty && ../venv/bin/python -m pytest -n $(WORKERS) -q -rs
+	cd build/pure/empty && ../venv/bin/python -m pytest -n $(WORKERS) -q -rs \
+		tests/unit tests/integration -k "not (distill or cached or swap or report)"
 
 # The very wheel that `make wheel` built, under the oldest TensorFlow and Keras.
-# What asks for a newer Keras than the oldest is left out, as the README says.
-NEWER := bitwise or lookup or tables or optional
 compat: install
 	test -f build/wheel/*.whl || $(MAKE) wheel
 	test -x $(VENV)-compat/bin/python || $(BIN)/python -m venv $(VENV)-compat
@@ -107,13 +107,17 @@ compat: install
 	$(call STATUS,$(VENV)-compat,available: scalar)
 	$(call EMPTY,build/compat)
 	cd build/compat && $(CURDIR)/$(VENV)-compat/bin/python -m pytest -n $(WORKERS) -q \
-		tests/kernels tests/integration -k "not ($(NEWER))"
+		tests/kernels tests/integration tests/unit
 
+# The level in use is that of all other tests.
 levels: install
-	for level in $$($(BIN)/python -c 'import keras_compress as kc; print(kc.native_status() \
-		.split("available: ")[1].split(")")[0].replace(",", ""))' 2>/dev/null); do \
+	levels=$$($(BIN)/python -c 'import keras_compress as kc, re; \
+		level, others = re.findall(r": (\w+) \(available: (.*?)\)", kc.native_status())[0]; \
+		print(*set(others.split(", ")) - {level})' 2>/dev/null) && \
+	for level in $$levels; do \
 		echo "KERAS_COMPRESS_SIMD=$$level"; KERAS_COMPRESS_SIMD=$$level \
-		$(BIN)/python -m pytest -n $(WORKERS) -q tests/kernels || exit 1; done
+		$(BIN)/python -m pytest -n $(WORKERS) -q tests/kernels/test_*_kernels.py \
+		tests/unit/test_ops_*.py || exit 1; done
 
 sanitize: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/kernels/sanitize.sh

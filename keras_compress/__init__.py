@@ -1,5 +1,6 @@
 """Neural-network compression for Keras: what you compress is what you get."""
 
+from keras_compress import analysis as analysis
 from keras_compress import callbacks as callbacks
 from keras_compress import distillation as distillation
 from keras_compress import layers as layers
@@ -7,8 +8,11 @@ from keras_compress import ops as ops
 from keras_compress import schedules as schedules
 from keras_compress.distillation import Distiller as Distiller
 from keras_compress.export import export as export
+from keras_compress.fold import fold_batch_normalization as fold_batch_normalization
+from keras_compress.functional.q_format import QFormat as QFormat
 from keras_compress.layers import packed as packed
 from keras_compress.layers._bitwise_swap import Bitwise as Bitwise
+from keras_compress.layers.fixed_point import FixedPoint as FixedPoint
 from keras_compress.layers.pruned import Prune as Prune
 from keras_compress.ops import native_status as native_status
 from keras_compress.pack import pack as pack

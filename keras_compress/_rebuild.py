@@ -273,7 +273,9 @@ def _inputs_of(model):
     def new_input(tensor):
         for layer in sources:
             if layer.output is tensor:
-                return type(layer).from_config(layer.get_config()).output
+                # The config of Keras before 3.9 leaves out whether it is optional.
+                config = layer.get_config() | {"optional": layer.optional}
+                return type(layer).from_config(config).output
         return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
 
     return new_input

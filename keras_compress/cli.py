@@ -1,7 +1,6 @@
 """The command line: `keras-compress demo | report | swap | pack | export`."""
 
 import contextlib
-import fnmatch
 import json
 import math
 import os
@@ -14,10 +13,11 @@ import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress._rebuild import walk
-from keras_compress.layers.pruned import is_pruned, total_sparsity
+from keras_compress.layers.pruned import total_sparsity
 from keras_compress.recipes import demo as demo_recipe
 from keras_compress.recipes.saving import save_whole
 from keras_compress.report import plots
+from keras_compress.swap import matching
 
 IN_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT_FILE = click.Path(dir_okay=False, path_type=Path)
@@ -248,13 +248,11 @@ def swap(source, target, where, pattern, force, as_json, **amounts):
     where = list(where) or ["*"]
     with _at_work():
         model = _load(source)
+        config = kc.Prune(pattern=pattern)
         with _arguments_checked():
-            new = kc.swap(model, kc.Prune(pattern=pattern), where=where)
-        layers = {
-            path: layer
-            for path, layer in walk(new)
-            if is_pruned(layer) and _matches(path, layer, where)
-        }
+            new = kc.swap(model, config, where=where)
+        matches = {path for path, _, _ in matching(model, config, where)}
+        layers = {path: layer for path, layer in walk(new) if path in matches}
         if amounts:
             with _arguments_checked():
                 for layer in layers.values():
@@ -367,11 +365,6 @@ def _check_folder(name, path):
         raise BadArgument(
             f"{name} must be in a directory that exists. Received: {path}"
         )
-
-
-def _matches(path, layer, where):
-    names = (path, layer.name)
-    return any(fnmatch.fnmatchcase(name, glob) for glob in where for name in names)
 
 
 def _one_line(error):

@@ -13,6 +13,14 @@ from keras_compress._copies import all_layers
 from keras_compress._validation import invalid
 from keras_compress.ops import twins
 
+# Of the tables of these layers, Keras 3.8 knows by the layer only.
+TABLES = (
+    tf.saved_model.experimental.TrackableResource,
+    keras.layers.IntegerLookup,
+    keras.layers.StringLookup,
+    keras.layers.TextVectorization,
+)
+
 
 def export(model, path, *, portable=False):
     """Writes a SavedModel directory for serving.
@@ -60,7 +68,9 @@ def export(model, path, *, portable=False):
         raise invalid("path", "in a directory that exists", str(path))
     operations = twins() if portable else contextlib.nullcontext()
     with _renamed_when_complete(path) as temporary, operations:
-        _archive(model).write_out(str(temporary), verbose=False)
+        # A gradient that is an error, as that of packed signs, could not be written.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        _archive(model).write_out(str(temporary), options=options, verbose=False)
     return path
 
 
@@ -91,9 +101,10 @@ def _archive(model):
         "serve", lambda inputs: model(inputs, training=False), [_signature(model)]
     )
     # The archive finds variables by itself, but no tables.
-    for found in tf.train.TrackableView(model).descendants():
-        if isinstance(found, tf.saved_model.experimental.TrackableResource):
-            archive.track(found)
+    tables = tf.Module()
+    found = tf.train.TrackableView(model).descendants()
+    tables.all = [one for one in found if isinstance(one, TABLES)]
+    archive.track(tables)
     return archive
 
 

@@ -4,26 +4,26 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_compress._bit_plan import BitPlan
+from keras_compress._channels import TRAINING_ONLY
 from keras_compress._copies import carry_compile
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
+from keras_compress._shrink import shrink
 from keras_compress._validation import check_int
 from keras_compress.functional.sparse import sparse_pays
+from keras_compress.layers._bitwise_fold import Piece
+from keras_compress.layers._bitwise_kernel import bitwise
+from keras_compress.layers._bitwise_pack import packed_layer
 from keras_compress.layers._config import arguments_of, copy_variables
+from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers._stages import SIGN, is_staged
-from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
-from keras_compress.layers.pruned import PrunedConv2D, PrunedDense
-
-# They do nothing once training is over.
-TRAINING_ONLY = (
-    keras.layers.ActivityRegularization,
-    keras.layers.AlphaDropout,
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
+from keras_compress.layers.bitwise import (
+    BitwiseActivation,
+    BitwiseConv2D,
+    BitwiseDense,
 )
+from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
+from keras_compress.layers.pruned import PrunedConv2D, PrunedDense, is_pruned
 
 
 def pack(model, *, batch=None):
@@ -32,11 +32,28 @@ def pack(model, *, batch=None):
     Pruned layers become `SparseDense` and `SparseConv2D`, which keep the weights that
     are not zero; or plain `Dense` and `Conv2D` where those are smaller or faster, by
     `keras_compress.functional.sparse.sparse_pays`. Convolutions in groups stay plain.
+
+    Bitwise layers become `PackedBitwiseDense` and `PackedBitwiseConv2D`, which keep one
+    bit a weight, and two where weights are 0. What stands between two of them (biases,
+    scales, batch normalisation, activations that only rise) becomes one integer
+    threshold a unit, so that they hand each other packed bits, through
+    `MaxPooling2D`, `ZeroPadding2D` and `Flatten`, too; consecutive dense ones become a
+    `PackedBitwiseChain`, one op. The bits, and all sums, are exactly those of the
+    trained model without XLA, which rounds in its own ways. Where numbers are wanted
+    (by an addition, a real-valued layer, an output) a layer gives what the trained one
+    gives.
+
     Dropout, noise and activity regularisation vanish (but not where they are called
     with `training=True`, and not subclasses of them, which may do anything). All other
     layers stay as they are, with weights that no longer train. Loss and metrics are
     carried over, so that `evaluate` works at once. The outputs equal those of the
     trained model to float32 rounding.
+
+    In a pruned model, units and filters that do nothing vanish first, with what is
+    computed for them only: those without weights, whose constant output goes into the
+    biases behind them, and those that nothing reads; through sums all terms together,
+    or none. Layers that are not known to treat every channel by itself keep all they
+    read; a warning says how many channels of constants that leaves in.
 
     Args:
         model: A built Sequential or Functional model with compressed layers. It is
@@ -50,8 +67,7 @@ def pack(model, *, batch=None):
 
     Raises:
         ValueError: If the model has no compressed layer, cannot be rebuilt, has a
-            bitwise layer (whose packed form is not in this version), or `batch` is out
-            of range.
+            bitwise layer that is not in stage 2 yet, or `batch` is out of range.
 
     Example:
 
@@ -65,7 +81,8 @@ def pack(model, *, batch=None):
     if batch is not None:
         check_int("batch", batch, minimum=1)
     for _, layer in walk(model):
-        _check_not_bitwise(layer)
+        _check_binarized(layer)
+        _check_not_fixed(layer)
     if not any(type(layer) in PACKERS for _, layer in walk(model)):
         raise ValueError(
             f"`model` must have compressed layers to pack. Received: {model.name!r}, "
@@ -73,14 +90,21 @@ def pack(model, *, batch=None):
             "keras_compress.Prune())"
         )
 
+    source = (
+        shrink(model) if any(is_pruned(layer) for _, layer in walk(model)) else model
+    )
     wrapped = set()
+    plan = BitPlan(source, TRAINING_ONLY)
 
     def replace(layer):
+        planned = plan.replace(layer)
+        if planned is not None:
+            return planned
         if type(layer) in TRAINING_ONLY:
             return DROP
         if _is_dense_in_time(layer):
             # Dense works on the last axis anyway, and without the wrapper's loop.
-            return _pack_pruned_dense(layer.layer, layer.name, batch)
+            return PACKERS[type(layer.layer)](layer.layer, layer.name, batch)
         if is_wrapper(layer) and type(layer) is not keras.layers.TimeDistributed:
             # It may want a kernel, as spectral normalisation does.
             wrapped.add(id(layer.layer))
@@ -89,33 +113,31 @@ def pack(model, *, batch=None):
             return None
         return packer(layer, layer.name, batch, plain=id(layer) in wrapped)
 
-    packed = rebuild(model, replace)
+    packed = rebuild(source, replace)
     packed.trainable = False
     carry_compile(model, packed, jit_compile="auto")
     return packed
 
 
-def _check_not_bitwise(layer):
-    """Raises for layers whose packed form is not there, or not to be had yet."""
-    if not is_staged(layer):
-        return
-    if layer.stage_number < SIGN:
+def _check_binarized(layer):
+    """Raises for layers that are not trained to the end."""
+    if is_staged(layer) and layer.stage_number < SIGN:
         raise ValueError(
             f"`model` must be trained to the end of stage 2 to be packed. Received: "
             f"layer {layer.name!r} in stage {layer.stage_number}. Fit the model with "
             "keras_compress.callbacks.Binarization(), or call `binarize` of the layer."
         )
-    raise ValueError(
-        f"Packing bitwise layers is not in this version. Received: layer "
-        f"{layer.name!r} ({type(layer).__name__}) in `model`. Export the model as it "
-        "is, with keras_compress.export."
-    )
+
+
+def _check_not_fixed(layer):
+    if is_fixed_point(layer):
+        raise ValueError(f"not in this version: {layer.name}")
 
 
 def _is_dense_in_time(layer):
-    return (
-        isinstance(layer, keras.layers.TimeDistributed)
-        and type(layer.layer) is PrunedDense
+    return isinstance(layer, keras.layers.TimeDistributed) and type(layer.layer) in (
+        PrunedDense,
+        BitwiseDense,
     )
 
 
@@ -146,11 +168,28 @@ def _pack_pruned_conv2d(layer, name, batch, plain=False):
     return new, lambda: _fill_plain(new, layer)
 
 
+def _pack_bitwise(layer, name, batch, plain=False):
+    if plain:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be packed inside a "
+            "wrapper that looks at its kernel. Take it out of the wrapper."
+        )
+    return packed_layer(Piece(layer), name)
+
+
+def _pack_bitwise_activation(layer, name, batch, plain=False):
+    sign = keras.layers.Activation(bitwise, name=name, dtype=layer.dtype_policy)
+    return sign, lambda: None
+
+
 # How each trained layer is packed: a function of the layer, the new name, the batch
 # hint and whether it must stay plain, to a new layer and what fills it once built.
 PACKERS = {
     PrunedDense: _pack_pruned_dense,
     PrunedConv2D: _pack_pruned_conv2d,
+    BitwiseDense: _pack_bitwise,
+    BitwiseConv2D: _pack_bitwise,
+    BitwiseActivation: _pack_bitwise_activation,
 }
 
 

@@ -10,3 +10,6 @@ from keras_compress.callbacks.distillation_schedule import (
 from keras_compress.callbacks.iterative_pruning import (
     IterativePruning as IterativePruning,
 )
+from keras_compress.callbacks.quantization_noise import (
+    QuantizationNoise as QuantizationNoise,
+)

@@ -223,7 +223,8 @@ def sign_products(rows, signs, masks, kept, inputs):
         rows: Uint32 array `(batch, ceil(inputs / 32))`, as `pack_signs` gives.
         signs: Panels as of `pack_kernel`.
         masks: Panels as of `pack_kernel`.
-        kept: Int32 array `(units,)`.
+        kept: Int32 array `(units,)`, as of `pack_kernel`. What it has over that is
+            added to the unit's sums.
         inputs: Integer >= 0, signs in a row.
 
     Returns:
@@ -247,4 +248,5 @@ def sign_products(rows, signs, masks, kept, inputs):
         counted = unpack_bits(from_panels(masks, units), inputs)
     weights = np.where(theirs, -1, 1) * counted
     # Not the formula above, on purpose: a product of integers.
-    return (np.where(ours, -1, 1) @ weights.T).astype(np.int32)
+    products = np.where(ours, -1, 1) @ weights.T
+    return (products + kept - counted.sum(axis=1)).astype(np.int32)

@@ -7,6 +7,14 @@ from keras_compress.layers.coding import BipolarCoding as BipolarCoding
 from keras_compress.layers.coding import BitsCoding as BitsCoding
 from keras_compress.layers.coding import LloydMaxCoding as LloydMaxCoding
 from keras_compress.layers.coding import ZeroOneCoding as ZeroOneCoding
+from keras_compress.layers.fixed_point import FixedPointConv2D as FixedPointConv2D
+from keras_compress.layers.fixed_point import FixedPointDense as FixedPointDense
+from keras_compress.layers.fixed_point import (
+    PrunedFixedPointConv2D as PrunedFixedPointConv2D,
+)
+from keras_compress.layers.fixed_point import (
+    PrunedFixedPointDense as PrunedFixedPointDense,
+)
 from keras_compress.layers.pruned import PrunedConv2D as PrunedConv2D
 from keras_compress.layers.pruned import PrunedDense as PrunedDense
 from keras_compress.layers.weight_clip import WeightClip as WeightClip

@@ -61,10 +61,11 @@ class BitwiseKernel(Staged):
             min_ndim=self.input_spec.min_ndim, axes={axis: input_shape[axis]}
         )
         self.add_stage()
-        self.beta = self.add_state("beta", "float32", maths.KEEP_ALL)
-        self.rate = self.add_state("rate", "float32", 1.0)
+        constant = keras.initializers.Constant
+        self.beta = self.add_state("beta", "float32", constant(maths.KEEP_ALL))
+        self.rate = self.add_state("rate", "float32", "ones")
         if self.masked:
-            self.mask = self.add_state("mask", "bool", 1, self.kernel.shape)
+            self.mask = self.add_state("mask", "bool", "ones", self.kernel.shape)
 
     def add_weight(self, *args, name=None, **kwargs):
         if name in ("kernel", "bias"):
@@ -75,20 +76,23 @@ class BitwiseKernel(Staged):
             kwargs["autocast"] = False
         return super().add_weight(*args, name=name, **kwargs)
 
-    def add_state(self, name, dtype, value, shape=()):
+    def add_state(self, name, dtype, initializer, shape=()):
         """A variable that the optimizer leaves alone."""
         return self.add_weight(
             name=name,
             shape=shape,
             dtype=dtype,
-            initializer=keras.initializers.Constant(value),
+            initializer=initializer,
             trainable=False,
             autocast=False,
             aggregation="only_first_replica",
         )
 
     def sums(self, inputs, training=False):
-        sums = super().sums(self.code(inputs), training=training)
+        return super().sums(self.code(inputs), training=training)
+
+    def biased(self, products, training=False):
+        sums = super().biased(products, training=training)
         if not self.scale:
             return sums
         return self.by_sign(lambda: self._scaled(sums), lambda: sums)
@@ -143,6 +147,14 @@ class BitwiseKernel(Staged):
         self.check_built()
         ternary = self._if_sparse(self._ternary, signs)
         return ops.convert_to_numpy(ternary).astype("int8")
+
+    def unit_scale(self):
+        """`alpha` of each unit, which scales its sums in stage 2 if `scale` is set."""
+        scale = self._if_sparse(
+            lambda ghosts: maths.unit_scale(ghosts, self._ternary(ghosts)),
+            maths.unit_scale,
+        )
+        return ops.cast(scale, self.compute_dtype)
 
     def compress(self):
         """Enters stage 1: the weights are `tanh(W)`, with `W` now `atanh(W)` of before.
@@ -254,18 +266,15 @@ class BitwiseKernel(Staged):
 
     def _ternary(self, ghosts):
         # Without a beta, nothing is as small as to be dropped but by the mask.
-        beta = ops.convert_to_tensor(self.beta)
+        beta = ops.cast(read(self.beta), ghosts.dtype)
         kept = _masked(ops.cast(ops.abs(ghosts) > beta, ghosts.dtype), self.mask)
         return signs(ghosts) * kept
 
     def _scaled(self, sums):
-        scale = self._if_sparse(
-            lambda ghosts: maths.unit_scale(ghosts, self._ternary(ghosts)),
-            maths.unit_scale,
-        )
+        scale = self.unit_scale()
         if self.channel_axis == 1:
             scale = ops.reshape(scale, (1, -1, 1, 1))
-        return sums * ops.cast(scale, sums.dtype)
+        return sums * scale
 
 
 def is_bitwise(layer):

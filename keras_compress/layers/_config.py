@@ -48,15 +48,18 @@ class SwapConfig:
             An unbuilt layer, and a function of no arguments to call after it is built.
         """
         new_class = self.layers[type(layer)]
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         try:
-            new = new_class(**{**arguments_of(layer), **own})
+            new = new_class(**{**arguments_of(layer), **self.arguments()})
         except (ValueError, TypeError, NotImplementedError) as error:
             raise ValueError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) cannot be swapped for "
                 f"{new_class.__name__}: {error}"
             ) from error
         return new, lambda: copy_variables(layer, new)
+
+    def arguments(self):
+        """What the layers that this config makes are told of it."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def get_config(self):
         """The arguments, as JSON can hold them."""

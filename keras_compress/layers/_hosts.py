@@ -61,10 +61,14 @@ class DenseHost(KernelHost, keras.layers.Dense):
 
     def sums(self, inputs, training=False):
         """What the units sum up: products with the kernel, and the bias."""
-        outputs = ops.matmul(inputs, self.effective_kernel(training=training))
+        kernel = self.effective_kernel(training=training)
+        return self.biased(ops.matmul(inputs, kernel), training=training)
+
+    def biased(self, products, training=False):
+        """What the units sum up, of the products with the kernel."""
         if self.bias is None:
-            return outputs
-        return ops.add(outputs, self.effective_bias(training=training))
+            return products
+        return ops.add(products, self.effective_bias(training=training))
 
 
 class Conv2DHost(KernelHost, keras.layers.Conv2D):
@@ -72,10 +76,14 @@ class Conv2DHost(KernelHost, keras.layers.Conv2D):
 
     def sums(self, inputs, training=False):
         """What the units sum up: products with the kernel, and the bias."""
-        outputs = self.convolution_op(inputs, self.effective_kernel(training=training))
+        kernel = self.effective_kernel(training=training)
+        return self.biased(self.convolution_op(inputs, kernel), training=training)
+
+    def biased(self, products, training=False):
+        """What the units sum up, of the products with the kernel."""
         if self.bias is None:
-            return outputs
+            return products
         channels_last = self.data_format == "channels_last"
         shape = (1, 1, 1, -1) if channels_last else (1, -1, 1, 1)
         bias = self.effective_bias(training=training)
-        return ops.add(outputs, ops.reshape(bias, shape))
+        return ops.add(products, ops.reshape(bias, shape))

@@ -23,16 +23,21 @@ def refusing_gradient(function):
 
 def pack(inputs):
     """`pack_signs` of a matrix."""
+    return pack_bits(negative(inputs))
+
+
+def negative(inputs):
+    """Whether numbers are negative, which is an error for NaN."""
     check = tf.debugging.Assert(
         tf.logical_not(tf.reduce_any(tf.math.is_nan(inputs))),
         ["`inputs` must be free of NaN, which has no sign"],
     )
     with tf.control_dependencies([] if check is None else [check]):
-        negative = inputs < 0.0
-    return _pack_bits(negative)
+        return inputs < 0.0
 
 
-def _pack_bits(bits):
+def pack_bits(bits):
+    """Uint32 `(rows, words)` of truth values `(rows, width)`."""
     width = tf.shape(bits)[1]
     words = (width + 31) // 32
     padding = tf.stack([[0, 0], [0, 32 * words - width]])
@@ -44,7 +49,7 @@ def _pack_bits(bits):
     return tf.cast(tf.reduce_sum(tf.cast(shifted, tf.int64), 2), tf.uint32)
 
 
-def _unpack_bits(words, width):
+def unpack_bits(words, width):
     """Float32 `(rows, width)` of 0 and 1."""
     places = tf.cast(tf.range(32), tf.uint32)
     bits = tf.bitwise.right_shift(words[:, :, None], places)
@@ -53,7 +58,8 @@ def _unpack_bits(words, width):
     return tf.cast(bits[:, :width], tf.float32)
 
 
-def _rows_of(panels, units):
+def rows_of(panels, units):
+    """Panels as rows of words, one a unit."""
     panels = tf.convert_to_tensor(panels, tf.uint32)
     words = tf.shape(panels)[1]
     rows = tf.reshape(tf.transpose(panels, [0, 2, 1]), [-1, words])
@@ -63,15 +69,18 @@ def _rows_of(panels, units):
 def _sums(rows, signs, masks, kept, width):
     """`functional.signs.sign_products`."""
     units = tf.shape(kept)[0]
-    weights = 1.0 - 2.0 * _unpack_bits(_rows_of(signs, units), width)
+    weights = 1.0 - 2.0 * unpack_bits(rows_of(signs, units), width)
     masks = tf.convert_to_tensor(masks, tf.uint32)
     counted = tf.cond(
         tf.shape(masks)[0] > 0,
-        lambda: _unpack_bits(_rows_of(masks, units), width),
+        lambda: unpack_bits(rows_of(masks, units), width),
         lambda: tf.ones_like(weights),
     )
-    values = 1.0 - 2.0 * _unpack_bits(rows, width)
-    return tf.cast(tf.matmul(values, weights * counted, transpose_b=True), tf.int32)
+    values = 1.0 - 2.0 * unpack_bits(rows, width)
+    sums = tf.matmul(values, weights * counted, transpose_b=True)
+    # What `kept` has over the weights that count is added to a sum.
+    more = kept - tf.cast(tf.reduce_sum(counted, 1), tf.int32)
+    return tf.cast(sums, tf.int32) + more
 
 
 def chain(inputs, weights, thresholds, flips, scale, bias, width, dtype):
@@ -83,7 +92,7 @@ def chain(inputs, weights, thresholds, flips, scale, bias, width, dtype):
         units = tf.convert_to_tensor(kept).shape[0]
         sums = tf.ensure_shape(sums, [inputs.shape[0], units])
         if i < len(thresholds):
-            rows = _bits(sums, thresholds[i], flips[i])
+            rows = signs_of(sums, thresholds[i], flips[i])
             width = tf.shape(kept)[0]
     if dtype == tf.uint32:
         words = None if units is None else -(-units // 32)
@@ -96,6 +105,7 @@ def chain(inputs, weights, thresholds, flips, scale, bias, width, dtype):
     return found if bias is None else found + bias
 
 
-def _bits(sums, thresholds, flips):
+def signs_of(sums, thresholds, flips):
+    """Packed signs `(rows, words)` of sums `(rows, units)`."""
     flips = tf.convert_to_tensor(flips, tf.uint32)
-    return tf.bitwise.bitwise_xor(_pack_bits(sums < thresholds), flips)
+    return tf.bitwise.bitwise_xor(pack_bits(sums < thresholds), flips)

@@ -9,7 +9,10 @@ from pathlib import Path
 import tensorflow as tf
 
 FILE = Path(__file__).with_name("_native.so")
-OPS = ("kc_sparse_matmul", "kc_sparse_conv2d", "kc_pack_signs", "kc_xnor_matmul")
+OPS = (
+    *("kc_sparse_matmul", "kc_sparse_conv2d", "kc_pack_signs", "kc_xnor_matmul"),
+    *("kc_xnor_network", "kc_xnor_conv2d", "kc_pool_signs"),
+)
 
 _twins = contextvars.ContextVar("keras_compress_twins", default=False)
 

@@ -33,7 +33,7 @@ def pack_signs(inputs):
     >>> pack_signs(np.array([[1.0, -2.0, 0.0]], "float32")).numpy()
     array([[2]], dtype=uint32)
     """
-    inputs = _signs_as_float32(inputs)
+    inputs = signs_as_float32(inputs)
     flat = _flat(inputs)
     op = native_op("kc_pack_signs")
     words = (
@@ -75,6 +75,7 @@ def xnor_matmul(
             of `functional.signs.pack_kernel`.
         masks: The same for the mask, or with no panels where nothing is dropped.
         kept: Int32 tensor `(units,)`, how many weights of each unit are not dropped.
+            What it has over that is added to the unit's sums, as an integer bias.
         input_dim: Integer, the number of inputs; needed where they are packed.
         scale: Float32 tensor `(units,)`, or `None` for 1.
         bias: Float32 tensor `(units,)`, or `None` for 0.
@@ -159,7 +160,7 @@ def xnor_chain(
     if isinstance(inputs, tf.Tensor) and inputs.dtype == tf.float32:
         dtype = tf.float32
     else:
-        inputs, dtype = _signs_or_words(inputs)
+        inputs, dtype = signs_or_words(inputs)
     flat = _flat(inputs)
     if inputs.dtype == tf.uint32:
         if input_dim is None:
@@ -217,14 +218,15 @@ def _nothing():
     return tf.constant([], tf.float32)
 
 
-def _signs_or_words(inputs):
+def signs_or_words(inputs):
+    """Packed signs as they are, else floats of the same signs; and the dtype before."""
     inputs = tf.convert_to_tensor(inputs)
     if inputs.dtype == tf.uint32:
         return inputs, inputs.dtype
-    return _signs_as_float32(inputs), inputs.dtype
+    return signs_as_float32(inputs), inputs.dtype
 
 
-def _signs_as_float32(inputs):
+def signs_as_float32(inputs):
     """Floats of the same signs; a small float64 must not become a zero."""
     inputs = tf.convert_to_tensor(inputs)
     if not inputs.dtype.is_floating:

@@ -46,7 +46,8 @@ def model_cost(model, name, inputs, activations, notes):
     return ModelCost(
         name=name,
         layers=tuple(layers),
-        parameters=layer_costs.parameter_count(model.weights),
+        parameters=layer_costs.parameter_count(model.weights)
+        + layer_costs.parameters_in_words(model),
         memory_bytes=layer_costs.byte_count(model.weights),
         output_elements=output[0],
         output_sparsity=1.0 - output[1] / output[0] if output[0] else None,
@@ -72,7 +73,8 @@ def _layer_cost(trace, zeros, batch, model_name, notes):
         "name": layer.name,
         "kind": type(layer).__name__,
         "calls": sum(repeats for _, _, repeats in trace.calls),
-        "parameters": layer_costs.parameter_count(own),
+        "parameters": layer_costs.parameter_count(own)
+        + layer_costs.parameters_in_words(layer),
         "memory_bytes": layer_costs.byte_count(own),
         "first": trace.first,
     }

@@ -8,7 +8,18 @@ from keras import layers, ops
 from keras_compress._copies import all_layers
 from keras_compress._validation import invalid
 from keras_compress.functional import cost
-from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
+from keras_compress.layers.bitwise import BitwiseActivation
+from keras_compress.layers.coding import LloydMaxCoding
+from keras_compress.layers.packed import (
+    PackedBitwiseChain,
+    PackedBitwiseConv2D,
+    PackedBitwiseDense,
+    PackedMaxPooling2D,
+    SparseConv2D,
+    SparseDense,
+)
+
+PACKED_BITWISE = (PackedBitwiseDense, PackedBitwiseConv2D)
 
 _RULES = {}
 
@@ -162,7 +173,13 @@ def _live_normalization(layer, input_shape, output_shape):
     return [cost.Product(0, 0, 2 * math.prod(output_shape), layer.compute_dtype)]
 
 
-@register_cost(layers.PReLU, layers.SpectralNormalization)
+@register_cost(
+    layers.PReLU,
+    layers.SpectralNormalization,
+    BitwiseActivation,
+    LloydMaxCoding,
+    PackedMaxPooling2D,
+)
 def _no_products(layer, input_shape, output_shape):
     return []
 
@@ -197,6 +214,33 @@ def _group_query_attention(layer, input_shape, output_shape):
     return [cost.Product(0, 0, work, layer.compute_dtype)]
 
 
+@register_cost(layers.Attention)
+def _plain_attention(layer, input_shape, output_shape):
+    query, value = input_shape[0], input_shape[1]
+    key = input_shape[2] if len(input_shape) > 2 else value
+    sizes = query[1], value[1], key[-1], value[-1]
+    work = cost.attention_multiply_adds(1, *sizes, batch=query[0])
+    return [cost.Product(0, 0, work, layer.compute_dtype)]
+
+
+@register_cost(layers.AdditiveAttention)
+def _additive_attention(layer, input_shape, output_shape):
+    # A sum takes the place of the scores' products, but for its scale.
+    query, value = input_shape[0], input_shape[1]
+    key = input_shape[2] if len(input_shape) > 2 else value
+    size = (key[-1] if layer.use_scale else 0, value[-1])
+    work = cost.attention_multiply_adds(1, query[1], value[1], *size, batch=query[0])
+    return [cost.Product(0, 0, work, layer.compute_dtype)]
+
+
+@register_cost(layers.Dot)
+def _dot(layer, input_shape, output_shape):
+    axes = layer.axes
+    axis = axes if isinstance(axes, int) else axes[0]
+    work = math.prod(output_shape) * input_shape[0][axis]
+    return [cost.Product(0, 0, work, layer.compute_dtype)]
+
+
 @register_cost(layers.LSTM, layers.GRU, layers.SimpleRNN)
 def _recurrent(layer, input_shape, output_shape):
     shape = input_shape[0] if isinstance(input_shape, list) else input_shape
@@ -216,9 +260,32 @@ def _sparse(layer, input_shape, output_shape):
     return [cost.Product(size, kept, work, "float32", skips_zeros=True)]
 
 
+@register_cost(*PACKED_BITWISE)
+def _packed_bitwise(layer, input_shape, output_shape):
+    if isinstance(layer, PackedBitwiseDense):
+        positions = math.prod(input_shape[:-1])
+    elif layer.outputs == "bits":
+        positions = math.prod(output_shape[:-1])
+    else:
+        positions = _spatial(layer, output_shape)
+    return [_bits(layer, positions)]
+
+
+@register_cost(PackedBitwiseChain)
+def _packed_bitwise_chain(layer, input_shape, output_shape):
+    positions = math.prod(input_shape[:-1])
+    return [_bits(member, positions) for member in layer.members]
+
+
+def _bits(layer, positions):
+    # Weights that are 0 are multiplied like the others: a bit more of each word.
+    size = layer.fan_in * layer.unit_count
+    return cost.Product(size, layer.nonzeros, size * positions, "1-bit")
+
+
 def runs_its_layers_itself(layer):
     """Whether the rule of `layer` speaks for the layers inside it too."""
-    return isinstance(layer, layers.RNN)
+    return isinstance(layer, layers.RNN | PackedBitwiseChain)
 
 
 def byte_count(variables):
@@ -227,8 +294,17 @@ def byte_count(variables):
     return sum(_itemsize(v.dtype) * math.prod(v.shape) for v in unique)
 
 
+def parameters_in_words(layer):
+    """Weights that packed layers hold as bits, in `layer` and what is inside of it."""
+    inside = {id(x): x for x in all_layers(layer) if isinstance(x, PACKED_BITWISE)}
+    return sum(x.nonzeros for x in inside.values())
+
+
 def parameter_count(variables):
-    """Elements of Keras variables; masks, indices and seeds are no parameters."""
+    """Elements of Keras variables; masks, indices, seeds and words are no parameters.
+
+    What words hold, `parameters_in_words` counts.
+    """
     unique = {id(v): v for v in variables}.values()
     return sum(
         math.prod(v.shape) for v in unique if "float" in v.dtype or v.dtype == "int8"

@@ -87,9 +87,9 @@ class Recorder:
     def _run(self, inputs):
         self._weights_seen = False
         self._raw = {id(x): x for x in tensors_of(inputs)}
-        with _variables_restored(self.model), contextlib.ExitStack() as stack:
+        with variables_restored(self.model), contextlib.ExitStack() as stack:
             for layer in all_layers(self.model):
-                stack.enter_context(_watched(layer, self._watch))
+                stack.enter_context(watched(layer, self._watch))
             outputs = self.model(inputs, training=False)
         self._raw.clear()
         return outputs
@@ -168,7 +168,7 @@ class Recorder:
 
 
 @contextlib.contextmanager
-def _watched(layer, watch):
+def watched(layer, watch):
     """Sends every call of `layer` through `watch(layer, call, args, kwargs)`.
 
     Keras looks `call` up on the instance, so an instance attribute is enough. It goes
@@ -198,7 +198,7 @@ def _watched(layer, watch):
 
 
 @contextlib.contextmanager
-def _variables_restored(model):
+def variables_restored(model):
     """Puts back what a forward pass may change: statistics, states and seeds."""
     trained = {id(v) for v in model.trainable_variables}
     kept = [(v, v.numpy()) for v in model.variables if id(v) not in trained]

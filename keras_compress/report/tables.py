@@ -41,7 +41,7 @@ def total_rows(report):
     rows += [
         row("parameters", [m.parameters for m in models], count),
         row("weights", [m.weights for m in models], count),
-        ["weights kept", *(_kept(m) for m in models)],
+        ["weights kept", *(_kept(m, of=models[0].weights) for m in models)],
         row("memory", [m.memory_bytes for m in models], byte_size, True),
         row("multiply-adds", [m.multiply_adds for m in models], count, True),
         row(
@@ -163,10 +163,11 @@ def factor(first, value):
     return f" ({times:.1f}x {word})" if times < 99.5 else f" ({times:.0f}x {word})"
 
 
-def _kept(model):
-    if not model.weights:
+def _kept(model, of):
+    """How many weights are not zero, and their share of the first model's weights."""
+    if not model.weights or not of:
         return DASH
-    return f"{count(model.weights_kept)} ({_percent(model.sparsity)} %)"
+    return f"{count(model.weights_kept)} ({_share(model.weights_kept / of)} %)"
 
 
 def _percent(sparsity):

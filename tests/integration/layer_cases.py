@@ -23,16 +23,22 @@ class LayerCase:
     """Without the batch."""
     compress: Callable
     """Turns the technique on, for a built layer."""
-    config: SwapConfig
-    """What `swap` makes this layer with."""
+    config: SwapConfig | tuple
+    """What `swap` makes this layer with, one config after the other."""
     parent_arguments: dict
     """Arguments of the parent at other values than the defaults."""
+    on: dict = dataclasses.field(default_factory=dict)
+    """What it must be made with so that `compress` has something to turn on."""
     packs: bool = True
     """Whether `pack` has a form for it. If not, it must refuse, and the layer is
     exported as it was trained."""
 
     def __str__(self):
         return self.layer.__name__
+
+    @property
+    def configs(self):
+        return self.config if isinstance(self.config, tuple) else (self.config,)
 
 
 DENSE = {
@@ -59,6 +65,22 @@ BITWISE = {
     "bitwise_bias": False,
     "masked": True,
 }
+
+FORMATS = {
+    "kernel_format": kc.QFormat(1, 4),
+    "bias_format": kc.QFormat(2, 6),
+    "input_format": kc.QFormat(2, 5),
+    "pre_activation_format": kc.QFormat(5, 6, overflow="wrap"),
+    "output_format": kc.QFormat(4, 3, rounding="floor"),
+}
+FIXED_POINT = {
+    **FORMATS,
+    "kernel_format": kc.QFormat(None, 4, rounding="stochastic"),
+    "gradient": "clipped",
+}
+# What packs: whole numbers up to the outputs.
+ON = {"kernel_format": kc.QFormat(1, 6), "bias_format": kc.QFormat(2, 5)}
+ON = {**ON, "input_format": kc.QFormat(2, 5), "output_format": kc.QFormat(4, 3)}
 
 CASES = [
     LayerCase(
@@ -90,7 +112,6 @@ CASES = [
         compress=lambda layer: layer.binarize(sparsity=0.25),
         config=kc.Bitwise(),
         parent_arguments=DENSE,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.BitwiseConv2D,
@@ -101,6 +122,53 @@ CASES = [
         compress=lambda layer: layer.binarize(sparsity=0.25),
         config=kc.Bitwise(),
         parent_arguments=CONV2D,
+    ),
+    LayerCase(
+        layer=kc.layers.FixedPointDense,
+        parent=keras.layers.Dense,
+        arguments={"units": 6},
+        own_arguments=FIXED_POINT,
+        input_shape=(8,),
+        compress=lambda layer: layer.set_noise("rounding"),
+        config=kc.FixedPoint(),
+        parent_arguments=DENSE,
+        on=ON,
+        packs=False,
+    ),
+    LayerCase(
+        layer=kc.layers.PrunedFixedPointDense,
+        parent=keras.layers.Dense,
+        arguments={"units": 6},
+        own_arguments={**FIXED_POINT, "pattern": "neuron"},
+        input_shape=(8,),
+        compress=lambda layer: layer.prune(sparsity=0.5),
+        config=(kc.FixedPoint(), kc.Prune()),
+        parent_arguments=DENSE,
+        on=ON,
+        packs=False,
+    ),
+    LayerCase(
+        layer=kc.layers.FixedPointConv2D,
+        parent=keras.layers.Conv2D,
+        arguments={"filters": 4, "kernel_size": 3},
+        own_arguments=FIXED_POINT,
+        input_shape=(7, 6, 2),
+        compress=lambda layer: layer.set_noise("rounding"),
+        config=kc.FixedPoint(),
+        parent_arguments=CONV2D,
+        on=ON,
+        packs=False,
+    ),
+    LayerCase(
+        layer=kc.layers.PrunedFixedPointConv2D,
+        parent=keras.layers.Conv2D,
+        arguments={"filters": 4, "kernel_size": 3},
+        own_arguments={**FIXED_POINT, "pattern": "neuron"},
+        input_shape=(7, 6, 2),
+        compress=lambda layer: layer.prune(sparsity=0.5),
+        config=(kc.FixedPoint(), kc.Prune()),
+        parent_arguments=CONV2D,
+        on=ON,
         packs=False,
     ),
 ]

@@ -105,7 +105,7 @@ def test_config_round_trip(case):
 
 @every_layer
 def test_fit_lowers_the_loss(case):
-    model = model_of(case)
+    model = model_of(case, **case.on)
     case.compress(model.layers[0])
     model.compile(keras.optimizers.Adam(0.01), "mse")
     inputs = samples(case, 64)
@@ -116,7 +116,7 @@ def test_fit_lowers_the_loss(case):
 @every_layer
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_keras_file_keeps_every_variable_bit_for_bit(case, policy, tmp_path):
-    model = model_of(case, policy, **case.own_arguments)
+    model = model_of(case, policy, **{**case.on, **case.own_arguments})
     model.compile("adam", "mse")
     inputs = samples(case)
     model.fit(inputs, targets(model, inputs), verbose=0)
@@ -132,7 +132,7 @@ def test_a_keras_file_keeps_every_variable_bit_for_bit(case, policy, tmp_path):
 
 @every_layer
 def test_weights_survive_a_weights_file(case, tmp_path):
-    model, other = model_of(case), model_of(case)
+    model, other = model_of(case, **case.on), model_of(case, **case.on)
     case.compress(model.layers[0])
     model.save_weights(tmp_path / "model.weights.h5")
     other.load_weights(tmp_path / "model.weights.h5")
@@ -142,7 +142,7 @@ def test_weights_survive_a_weights_file(case, tmp_path):
 
 @every_layer
 def test_a_model_that_trained_packs_and_exports_to_the_same(case, tmp_path):
-    model = model_of(case)
+    model = model_of(case, **case.on)
     case.compress(model.layers[0])
     inputs = samples(case)
     expected = model.predict(inputs, verbose=0)
@@ -160,7 +160,7 @@ def test_a_model_that_trained_packs_and_exports_to_the_same(case, tmp_path):
 @every_layer
 @pytest.mark.parametrize("jit_compile", [True, "auto", False])
 def test_trains_compiled(case, jit_compile):
-    model = model_of(case)
+    model = model_of(case, **case.on)
     case.compress(model.layers[0])
     model.compile("adam", "mse", jit_compile=jit_compile)
     inputs = samples(case)
@@ -171,7 +171,7 @@ def test_trains_compiled(case, jit_compile):
 @every_layer
 def test_trains_under_a_mirrored_strategy(case, two_replicas):
     with two_replicas.scope():
-        model = model_of(case)
+        model = model_of(case, **case.on)
         model.compile("adam", "mse")
     case.compress(model.layers[0])
     inputs = samples(case, 16)
@@ -185,7 +185,9 @@ def test_swap_turns_the_parent_into_the_layer_and_changes_nothing(case):
     parent = case.parent(**case.arguments, activation="relu", name="layer")
     model = keras.Sequential([keras.Input(case.input_shape), parent])
     scramble(parent)
-    swapped = kc.swap(model, case.config)
+    swapped = model
+    for config in case.configs:
+        swapped = kc.swap(swapped, config)
     assert type(swapped.layers[0]) is case.layer
     inputs = samples(case)
     np.testing.assert_array_equal(swapped(inputs), model(inputs))
@@ -193,9 +195,9 @@ def test_swap_turns_the_parent_into_the_layer_and_changes_nothing(case):
 
 @every_layer
 def test_swapping_again_keeps_the_state(case):
-    model = model_of(case)
+    model = model_of(case, **case.on)
     case.compress(model.layers[0])
-    again = kc.swap(model, case.config)
+    again = kc.swap(model, case.configs[-1])
     for before, after in zip(model.variables, again.variables, strict=True):
         np.testing.assert_array_equal(before.numpy(), after.numpy())
 

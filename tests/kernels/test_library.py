@@ -108,6 +108,8 @@ def test_a_broken_library_says_so_and_warns_at_once(tmp_path):
     assert found.status().startswith(f"native ops: not loaded, {file}: ")
 
 
+# `make sanitize` runs them by themselves.
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["address,undefined", "thread"])
 @needs("g++")
 def test_sanitizers(what, tmp_path):

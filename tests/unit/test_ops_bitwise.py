@@ -1,6 +1,7 @@
 """Do the ops on signs equal their twins, refuse what is wrong, know their shapes?"""
 
 import contextlib
+import itertools
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from keras_compress import ops
 from keras_compress.functional import signs
-from keras_compress.ops import _library
+from keras_compress.ops import _library, bitwise_function
 
 needs_library = pytest.mark.skipif(
     _library._library.ops is None, reason=_library.native_status()
@@ -310,3 +311,64 @@ def test_without_a_library_the_twin_is_used_and_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(_library, "_library", missing)
     with pytest.warns(RuntimeWarning, match="native ops: not built"):
         same(ops.xnor_matmul(inputs, *weights), expected)
+
+
+@pytest.mark.parametrize("twins", [False, True])
+@pytest.mark.parametrize("sizes", [[70, 40, 33, 10], [33, 7], [40, 0, 5], [0, 3]])
+@pytest.mark.parametrize("kind", kinds(1))
+def test_a_function_is_the_chain_of_fixed_layers(kind, sizes, twins):
+    pairs = list(zip(sizes, sizes[1:], strict=False))
+    weights = [
+        weights_of(i, *pair, dropped=i % 2 * 0.4) for i, pair in enumerate(pairs)
+    ]
+    end = dict(kinds(sizes[-1])[kind])
+    limits = [limits_of(i, units) for i, units in enumerate(sizes[1:-1])]
+    if "thresholds" in end:
+        limits.append((end.pop("thresholds"), end.pop("flips", None)))
+    inputs = tf.constant(dense(9, 5, sizes[0]))
+    expected = ops.xnor_chain(inputs, weights, limits, **end)
+    with ops.twins() if twins else contextlib.nullcontext():
+        function = ops.xnor_function(weights, limits, input_dim=sizes[0], **end)
+    for given in (inputs, ops.pack_signs(inputs)):
+        same(function(given), expected)
+    graph = tf.function(function).get_concrete_function(tf.TensorSpec([None, sizes[0]]))
+    same(graph(inputs), expected)
+    assert graph.output_shapes[1:] == expected.shape[1:]
+
+
+@needs_library
+def test_a_network_that_is_none_is_refused():
+    op = _library.native_op("kc_xnor_network")
+    weights = weights_of(0, 40, 20)
+    rows = tf.zeros([2, 40])
+    good = bitwise_function._network(40, [weights], [], None, None)
+    op(rows=rows, network=good, Tout=tf.float32)
+    header = good.numpy()
+    for words, message in (
+        ([], "does not begin with a list"),
+        ([0] * 16, "does not begin with a list"),
+        ([5, 1, 1, 0], "does not begin with a list"),
+        ([2**32 - 1] * 64, "does not begin with a list"),
+        (header[:-16], "is not as long as its layers need"),
+        (np.append(header, header[:16]), "is not as long as its layers need"),
+        (np.concatenate([[1, 2**32 - 1, 2**32 - 1, 0], header[4:]]), "is not as long"),
+        (np.concatenate([[1, 40, 20, 2], header[4:]]), "need thresholds, and no other"),
+        (header.reshape(-1, 16), "`network` must have rank 1"),
+    ):
+        bad = tf.constant(np.asarray(words, np.uint32))
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            op(rows=rows, network=bad, Tout=tf.float32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must have 40 numbers"):
+        op(rows=rows[:, :39], network=good, Tout=tf.float32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="NaN in row 0, column 0"):
+        op(rows=rows * np.nan, network=good, Tout=tf.float32)
+    two = bitwise_function._network(40, [weights] * 2, [limits_of(0, 20)], None, None)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="follow each other"):
+        op(rows=rows, network=mismatched(two), Tout=tf.float32)
+
+
+def mismatched(network):
+    """The second layer says that it has 39 inputs: as many words, but no others."""
+    words = network.numpy()
+    words[4] = 39
+    return tf.constant(words)

@@ -32,6 +32,10 @@ bool HasAvx512() {
          __builtin_cpu_supports("avx512dq");
 }
 
+bool HasAvx512Vnni() {
+  return HasAvx512() && __builtin_cpu_supports("avx512vnni");
+}
+
 bool HasAvx512Popcnt() {
   return HasAvx512() && __builtin_cpu_supports("avx512vpopcntdq");
 }
@@ -49,20 +53,25 @@ struct Levels {
 
   void Find(bool extensions) {
     count = 0;
-    list[count++] = {"scalar", SparseKernelsScalar(), XnorKernelsScalar()};
+    list[count++] = {"scalar", SparseKernelsScalar(), XnorKernelsScalar(),
+                     IntegerKernelsScalar()};
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (HasAvx2()) {
-      list[count++] = {"avx2", SparseKernelsAvx2(), XnorKernelsAvx2()};
+      list[count++] = {"avx2", SparseKernelsAvx2(), XnorKernelsAvx2(),
+                       IntegerKernelsAvx2()};
     }
     if (HasAvx512()) {
-      list[count++] = {"avx512", SparseKernelsAvx512(),
-                       extensions && HasAvx512Popcnt()
-                           ? XnorKernelsAvx512Popcnt()
-                           : XnorKernelsAvx512()};
+      list[count++] = {
+          "avx512", SparseKernelsAvx512(),
+          extensions && HasAvx512Popcnt() ? XnorKernelsAvx512Popcnt()
+                                          : XnorKernelsAvx512(),
+          extensions && HasAvx512Vnni() ? IntegerKernelsAvx512Vnni()
+                                        : IntegerKernelsAvx2()};
     }
 #elif defined(__aarch64__)
-    list[count++] = {"neon", SparseKernelsNeon(), XnorKernelsNeon()};
+    list[count++] = {"neon", SparseKernelsNeon(), XnorKernelsNeon(),
+                     IntegerKernelsNeon()};
 #endif
     (void)extensions;
   }

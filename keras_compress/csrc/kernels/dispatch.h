@@ -2,6 +2,7 @@
 #ifndef KERAS_COMPRESS_CSRC_KERNELS_DISPATCH_H_
 #define KERAS_COMPRESS_CSRC_KERNELS_DISPATCH_H_
 
+#include "integer_matmul.h"
 #include "sparse_matmul.h"
 #include "xnor_matmul.h"
 
@@ -14,6 +15,7 @@ struct Level {
   const char* name;
   const SparseKernels* sparse;
   const XnorKernels* xnor;
+  const IntegerKernels* integer;
 };
 
 // The level in use: the fastest, unless KERAS_COMPRESS_SIMD or kc_set_level

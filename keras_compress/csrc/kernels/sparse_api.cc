@@ -84,14 +84,8 @@ KC_EXPORT int kc_sparse_conv2d(const float* inputs, const int64_t* geometry,
                                const float* bias, float* outputs) {
   using namespace keras_compress;
   const SparseKernels& kernels = *ActiveLevel().sparse;
-  const ConvGeometry g = {geometry[0],  geometry[1], geometry[2],  geometry[3],
-                          geometry[4],  geometry[5], geometry[6],  geometry[7],
-                          geometry[8],  geometry[9], geometry[10], geometry[11],
-                          geometry[12], geometry[13]};
-  for (int i = 0; i < 14; ++i) {
-    const bool positive = i >= 4 && i <= 9;  // kernel, strides, dilations
-    if (geometry[i] < (positive ? 1 : 0)) return KC_SPARSE_ARGUMENT;
-  }
+  const ConvGeometry g = ConvGeometry::Of(geometry);
+  if (!g.Valid()) return KC_SPARSE_ARGUMENT;
   const SparseWeights weights = {g.kernel_height * g.kernel_width * g.channels,
                                  units,
                                  values,

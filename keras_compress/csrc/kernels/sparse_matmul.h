@@ -30,6 +30,8 @@
 
 #include <stdint.h>
 
+#include "conv_geometry.h"
+
 namespace keras_compress {
 
 struct SparseWeights {
@@ -40,17 +42,6 @@ struct SparseWeights {
   int index_bytes;        // 2 or 4
   const int32_t* starts;  // [units + 1], from 0, never falling
   const float* bias;      // [units]
-};
-
-// Images [batch][height][width][channels]; the kernel reads the input pixel
-// (y * stride - padding + i * dilation) for output pixel y and kernel row i.
-struct ConvGeometry {
-  int64_t batch, height, width, channels;
-  int64_t kernel_height, kernel_width;
-  int64_t stride_height, stride_width;
-  int64_t dilation_height, dilation_width;
-  int64_t pad_top, pad_left;
-  int64_t out_height, out_width;
 };
 
 struct SparseKernels {

@@ -8,6 +8,7 @@
 
 #include "dispatch.h"
 #include "worker_pool.h"
+#include "xnor_tasks.h"
 
 #define KC_EXPORT __attribute__((visibility("default")))
 
@@ -21,14 +22,11 @@ constexpr int64_t kGroupPanels = 4;
 // Outputs of so many bytes do not stay in the caches until they are read.
 constexpr int64_t kStreamBytes = int64_t{4} << 20;
 
-int64_t Words(int64_t signs) { return (signs + 31) / 32; }
-
-// Two blocks of memory of one thread, kept between its calls.
+// Blocks of memory of one thread, kept between its calls.
 class Scratch {
  public:
   ~Scratch() {
-    free(blocks_[0]);
-    free(blocks_[1]);
+    for (uint32_t* block : blocks_) free(block);
   }
 
   uint32_t* Get(int which, int64_t words) {
@@ -44,17 +42,19 @@ class Scratch {
   }
 
  private:
-  uint32_t* blocks_[2] = {};
-  int64_t sizes_[2] = {};
+  uint32_t* blocks_[kScratches] = {};
+  int64_t sizes_[kScratches] = {};
 };
+
+}  // namespace
 
 uint32_t* ThreadScratch(int which, int64_t words) {
   thread_local Scratch scratch;
   return scratch.Get(which, words > 0 ? words : 1);
 }
 
-bool Pack(const XnorKernels& kernels, const float* inputs, int64_t rows,
-          int64_t width, uint32_t* words) {
+bool PackRows(const XnorKernels& kernels, const float* inputs, int64_t rows,
+              int64_t width, uint32_t* words) {
   // Packing is a stream from memory: worth a second thread from 1 MB on.
   const int64_t block = (int64_t{1} << 17) / (width + 1) + 1;
   if (rows <= 2 * block) return kernels.pack(inputs, rows, width, words);
@@ -71,8 +71,9 @@ bool Pack(const XnorKernels& kernels, const float* inputs, int64_t rows,
 }
 
 // Groups of panels go to threads, and blocks of rows where there are too few.
-void Product(const XnorKernels& kernels, const XnorWeights& weights,
-             const XnorRows& rows, int64_t count, const XnorOutput& output) {
+void ShareProduct(const XnorKernels& kernels, const XnorWeights& weights,
+                  const XnorRows& rows, int64_t count,
+                  const XnorOutput& output) {
   const int64_t panels = (weights.units + kPanelUnits - 1) / kPanelUnits;
   const int64_t threads = kc_threads();
   const int64_t signs = weights.segments * weights.words * 32;
@@ -96,7 +97,7 @@ void Product(const XnorKernels& kernels, const XnorWeights& weights,
   });
 }
 
-bool Valid(const KcXnorLayer& layer) {
+bool ValidLayer(const KcXnorLayer& layer) {
   if (layer.inputs < 0 || layer.inputs > INT32_MAX || layer.units < 0 ||
       layer.output < kXnorFloats || layer.output > kXnorBits) {
     return false;
@@ -109,10 +110,18 @@ bool Valid(const KcXnorLayer& layer) {
          (layer.thresholds != nullptr && layer.flips != nullptr);
 }
 
-bool Valid(const KcXnorLayer* layers, int64_t count) {
+bool Streams(int kind, int64_t units, int64_t rows, const void* outputs) {
+  return kind == kXnorFloats && units % kPanelUnits == 0 &&
+         reinterpret_cast<uintptr_t>(outputs) % 64 == 0 &&
+         rows * units * 4 >= kStreamBytes;
+}
+
+namespace {
+
+bool ValidChain(const KcXnorLayer* layers, int64_t count) {
   if (count < 1) return false;
   for (int64_t i = 0; i < count; ++i) {
-    if (!Valid(layers[i])) return false;
+    if (!ValidLayer(layers[i])) return false;
     if (i + 1 < count && (layers[i].output != kXnorBits ||
                           layers[i].units != layers[i + 1].inputs)) {
       return false;
@@ -123,22 +132,19 @@ bool Valid(const KcXnorLayer* layers, int64_t count) {
 
 void Layer(const XnorKernels& kernels, const KcXnorLayer& layer,
            const uint32_t* words, int64_t rows, void* outputs) {
-  const XnorWeights weights = {layer.inputs,        layer.units, 1,
-                               Words(layer.inputs), layer.signs, layer.masks,
-                               layer.kept};
-  const XnorRows dense = {words, nullptr, nullptr};
-  const bool stream = layer.output == kXnorFloats &&
-                      layer.units % kPanelUnits == 0 &&
-                      reinterpret_cast<uintptr_t>(outputs) % 64 == 0 &&
-                      rows * layer.units * 4 >= kStreamBytes;
-  const XnorOutput output = {static_cast<int>(layer.output),
-                             stream,
+  const int64_t all = Words(layer.inputs);
+  const XnorWeights weights = {layer.inputs, layer.units, 1,         all, all,
+                               layer.signs,  layer.masks, layer.kept};
+  const XnorRows dense = {words, nullptr, nullptr, nullptr};
+  const int kind = static_cast<int>(layer.output);
+  const XnorOutput output = {kind,
+                             Streams(kind, layer.units, rows, outputs),
                              layer.scale,
                              layer.bias,
                              layer.thresholds,
                              layer.flips,
                              outputs};
-  Product(kernels, weights, dense, rows, output);
+  ShareProduct(kernels, weights, dense, rows, output);
 }
 
 }  // namespace
@@ -148,23 +154,24 @@ KC_EXPORT int kc_xnor_pack(const float* inputs, int64_t rows, int64_t width,
                            uint32_t* words) {
   using namespace keras_compress;
   if (rows < 0 || width < 0) return KC_XNOR_ARGUMENT;
-  return Pack(*ActiveLevel().xnor, inputs, rows, width, words) ? KC_XNOR_OK
-                                                               : KC_XNOR_NAN;
+  return PackRows(*ActiveLevel().xnor, inputs, rows, width, words)
+             ? KC_XNOR_OK
+             : KC_XNOR_NAN;
 }
 
 KC_EXPORT int kc_xnor_chain(const KcXnorLayer* layers, int64_t count,
                             int packed, const void* inputs, int64_t rows,
                             void* outputs) {
   using namespace keras_compress;
-  if (rows < 0 || !Valid(layers, count)) return KC_XNOR_ARGUMENT;
+  if (rows < 0 || !ValidChain(layers, count)) return KC_XNOR_ARGUMENT;
   if (rows == 0) return KC_XNOR_OK;
   const XnorKernels& kernels = *ActiveLevel().xnor;
   const uint32_t* words = static_cast<const uint32_t*>(inputs);
   if (packed == 0) {
     uint32_t* made = ThreadScratch(1, rows * Words(layers[0].inputs));
     if (made == nullptr) return KC_XNOR_MEMORY;
-    if (!Pack(kernels, static_cast<const float*>(inputs), rows,
-              layers[0].inputs, made)) {
+    if (!PackRows(kernels, static_cast<const float*>(inputs), rows,
+                  layers[0].inputs, made)) {
       return KC_XNOR_NAN;
     }
     words = made;

@@ -39,6 +39,21 @@ int kc_xnor_pack(const float* inputs, int64_t rows, int64_t width,
 int kc_xnor_chain(const KcXnorLayer* layers, int64_t count, int packed,
                   const void* inputs, int64_t rows, void* outputs);
 
+// A convolution of images [batch][height][width][channels], as floats, or with
+// `packed` as words [batch][height][width][ceil(channels / 32)]. `geometry`
+// holds the 14 numbers of ConvGeometry in their order. The layer's inputs are
+// those of a window, its panels hold for each pixel of the window, row by row,
+// ceil(channels / 32) words. What is beyond the edges is +1, and 0 with
+// `zeros`.
+int kc_xnor_conv2d(const KcXnorLayer* layer, const int64_t* geometry, int zeros,
+                   int packed, const void* images, void* outputs);
+
+// The maximum of signs in each window, and where a bit of `flips` [words] is
+// set the minimum; what is beyond the edges does not count. `geometry` is as
+// above, where channels are words and the kernel is the window.
+int kc_xnor_pool(const uint32_t* images, const int64_t* geometry,
+                 const uint32_t* flips, uint32_t* outputs);
+
 }  // extern "C"
 
 #endif  // KERAS_COMPRESS_CSRC_KERNELS_XNOR_API_H_

@@ -22,11 +22,12 @@ constexpr int64_t kUnlimited = INT64_MAX;
 
 // Counts where R rows differ from C vectors of units.
 template <class Lanes, int R, int C, bool kMasked, class Rows>
-inline void Differences(const XnorWeights& weights, const Rows& rows, int64_t m,
-                        int64_t panel, typename Lanes::Vec (&total)[R][C]) {
+KC_INLINE void Differences(const XnorWeights& weights, const Rows& rows,
+                           int64_t m, int64_t panel,
+                           typename Lanes::Vec (&total)[R][C]) {
   using Vec = typename Lanes::Vec;
   constexpr int kPerPanel = kPanelUnits / Lanes::kLanes;
-  const int64_t stride = weights.segments * weights.words * kPanelUnits;
+  const int64_t stride = weights.stride * kPanelUnits;
   const uint32_t* signs = weights.signs + panel * stride;
   const uint32_t* masks =
       kMasked ? weights.masks + panel * stride : weights.signs;
@@ -40,9 +41,11 @@ inline void Differences(const XnorWeights& weights, const Rows& rows, int64_t m,
   const int64_t parts = Rows::kWhole ? 1 : weights.segments;
   const int64_t words =
       Rows::kWhole ? weights.segments * weights.words : weights.words;
+  const uint32_t* row[R];
+  for (int r = 0; r < R; ++r) row[r] = rows.Row(m + r);
   for (int64_t s = 0; s < parts; ++s) {
     const uint32_t* part[R];
-    for (int r = 0; r < R; ++r) part[r] = rows.Part(m + r, s);
+    for (int r = 0; r < R; ++r) part[r] = row[r] + rows.Offset(s);
     for (int64_t k = 0; k < words;) {
       int64_t end = words;
       if constexpr (Lanes::kRoom != kUnlimited) {
@@ -104,13 +107,13 @@ inline void Differences(const XnorWeights& weights, const Rows& rows, int64_t m,
 // One row by one vector: words are read in the order in which they lie, which
 // is what memory is fastest at, and summed in 4 turns, that need not wait.
 template <class Lanes, bool kMasked, class Rows>
-inline void RowAlone(const XnorWeights& weights, const Rows& rows, int64_t m,
-                     int64_t panel, typename Lanes::Vec (&total)[1][1]) {
+KC_INLINE void RowAlone(const XnorWeights& weights, const Rows& rows, int64_t m,
+                        int64_t panel, typename Lanes::Vec (&total)[1][1]) {
   using Vec = typename Lanes::Vec;
   const int64_t parts = Rows::kWhole ? 1 : weights.segments;
   const int64_t words =
       Rows::kWhole ? weights.segments * weights.words : weights.words;
-  const int64_t first = panel * weights.segments * weights.words * kPanelUnits;
+  const int64_t first = panel * weights.stride * kPanelUnits;
   const uint32_t* signs = weights.signs + first;
   const uint32_t* masks = kMasked ? weights.masks + first : weights.signs;
   Vec count[4] = {Lanes::Zero(), Lanes::Zero(), Lanes::Zero(), Lanes::Zero()};
@@ -125,7 +128,7 @@ inline void RowAlone(const XnorWeights& weights, const Rows& rows, int64_t m,
     count[turn] = Lanes::Plus(count[turn], Lanes::Ones(x));
   };
   for (int64_t s = 0; s < parts; ++s) {
-    const uint32_t* part = rows.Part(m, s);
+    const uint32_t* part = rows.Row(m) + rows.Offset(s);
     int64_t k = 0;
     for (; k + 4 <= words; k += 4) {
 #pragma GCC unroll 4
@@ -155,7 +158,12 @@ inline void Tile(const XnorWeights& weights, const Rows& rows,
   if (panel * kPanelUnits + C * Lanes::kLanes <= weights.units) {
     Finish<Lanes, kKind, R, C>(weights, rows, output, m, panel, total);
   } else {
-    FinishPart<Lanes, R, C>(weights, rows, output, m, panel, total);
+    // A copy, so that totals need no memory where all panels are whole.
+    typename Lanes::Vec part[R][C];
+    for (int r = 0; r < R; ++r) {
+      for (int c = 0; c < C; ++c) part[r][c] = total[r][c];
+    }
+    FinishPart<Lanes, R, C>(weights, rows, output, m, panel, part);
   }
 }
 
@@ -241,13 +249,13 @@ template <class Lanes>
 void Product(const XnorWeights* weights, const XnorRows* rows,
              const XnorOutput* output, int64_t row, int64_t row_end,
              int64_t panel, int64_t panel_end) {
-  if (rows->taps == nullptr) {
+  if (rows->starts == nullptr) {
     const DenseRows dense = {rows->words, weights->segments * weights->words,
                              weights->kept};
     AnyKind<Lanes>(*weights, dense, *output, row, row_end, panel, panel_end);
   } else {
-    const TapRows taps = {rows->taps, weights->segments, weights->kept,
-                          rows->kept};
-    AnyKind<Lanes>(*weights, taps, *output, row, row_end, panel, panel_end);
+    const PartedRows parted = {rows->words, rows->starts, rows->offsets,
+                               weights->kept, rows->kept};
+    AnyKind<Lanes>(*weights, parted, *output, row, row_end, panel, panel_end);
   }
 }

@@ -25,8 +25,8 @@
 //
 // so all levels agree bit for bit.
 //
-// A row may be cut into segments of whole words that lie anywhere: the pixels
-// of a patch under the kernel of a convolution.
+// A row may be cut into segments of whole words that lie apart, in the same
+// order for all rows: the pixels of an image under the window of a convolution.
 //
 // Who calls a level has checked the arguments.
 #ifndef KERAS_COMPRESS_CSRC_KERNELS_XNOR_MATMUL_H_
@@ -43,15 +43,19 @@ struct XnorWeights {
   int64_t units;          // of any number; panels are full
   int64_t segments;       // parts of a row
   int64_t words;          // in each part
+  int64_t stride;         // words of one unit from a panel to the next
   const uint32_t* signs;  // [panels][segments * words][16]
   const uint32_t* masks;  // the same, or null: all are kept
   const int32_t* kept;    // [units]
 };
 
+// Part s of row m is at words + starts[m] + offsets[s]. Without `starts` rows
+// are whole, one after another.
 struct XnorRows {
-  const uint32_t* words;        // [rows][segments * words], where taps is null
-  const uint32_t* const* taps;  // [rows][segments], where each part is, or null
-  const int32_t* const* kept;   // [rows], or null: that of the weights
+  const uint32_t* words;
+  const int64_t* starts;       // [rows] or null
+  const int64_t* offsets;      // [segments], where there are starts
+  const int32_t* const* kept;  // [rows], or null: that of the weights
 };
 
 enum XnorOutputKind { kXnorFloats = 0, kXnorSums = 1, kXnorBits = 2 };

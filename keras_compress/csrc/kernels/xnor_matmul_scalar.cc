@@ -32,12 +32,13 @@ int32_t Sum(const XnorWeights& w, const XnorRows& rows, int64_t m, int64_t n) {
   const int64_t all = w.segments * w.words;
   int32_t differ = 0;
   for (int64_t s = 0; s < w.segments; ++s) {
-    const uint32_t* part = rows.taps == nullptr
-                               ? rows.words + m * all + s * w.words
-                               : rows.taps[m * w.segments + s];
+    const uint32_t* part =
+        rows.words + (rows.starts == nullptr
+                          ? m * all + s * w.words
+                          : rows.starts[m] + rows.offsets[s]);
     for (int64_t k = 0; k < w.words; ++k) {
       const int64_t at =
-          (n / kPanelUnits * all + s * w.words + k) * kPanelUnits +
+          (n / kPanelUnits * w.stride + s * w.words + k) * kPanelUnits +
           n % kPanelUnits;
       const uint32_t mask = w.masks != nullptr ? w.masks[at] : ~uint32_t{0};
       differ += Popcount((part[k] ^ w.signs[at]) & mask);

@@ -1,7 +1,6 @@
 // The op KcPackSigns: rows of floats to rows of packed signs.
-#include "../kernels/xnor_api.h"
 #include "register.h"
-#include "xnor_nan.h"
+#include "xnor_inputs.h"
 
 namespace keras_compress {
 namespace {
@@ -12,10 +11,10 @@ void Compute(void*, TF_OpKernelContext* context) {
   if (status.ok() && inputs.CheckRank("inputs", 2, &status)) {
     const int64_t dims[] = {inputs.dim(0), (inputs.dim(1) + 31) / 32};
     const Tensor words = Tensor::Output(context, dims, 2, &status, TF_UINT32);
-    if (status.ok() &&
-        kc_xnor_pack(inputs.data<float>(), inputs.dim(0), inputs.dim(1),
-                     words.data<uint32_t>()) != KC_XNOR_OK) {
-      InvalidNan(inputs, &status);
+    if (status.ok()) {
+      CheckXnorResult(kc_xnor_pack(inputs.data<float>(), inputs.dim(0),
+                                   inputs.dim(1), words.data<uint32_t>()),
+                      inputs, &status);
     }
   }
   if (!status.ok()) TF_OpKernelContext_Failure(context, status.get());

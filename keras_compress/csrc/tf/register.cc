@@ -35,6 +35,9 @@ namespace {
   RegisterSparseConv2D();
   RegisterPackSigns();
   RegisterXnorMatmul();
+  RegisterXnorNetwork();
+  RegisterXnorConv2D();
+  RegisterPoolSigns();
   return true;
 }();
 

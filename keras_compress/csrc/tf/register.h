@@ -19,6 +19,9 @@ void RegisterSparseMatmul();
 void RegisterSparseConv2D();
 void RegisterPackSigns();
 void RegisterXnorMatmul();
+void RegisterXnorNetwork();
+void RegisterXnorConv2D();
+void RegisterPoolSigns();
 
 }  // namespace keras_compress
 

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.functional.sparse import compress, decompress, index_dtype
+from keras_compress.layers.packed._windows import output_sizes, pair
 from keras_compress.ops import sparse_conv2d, sparse_matmul
 
 
@@ -212,9 +213,9 @@ class SparseConv2D(SparseKernel):
         **kwargs,
     ):
         self.filters = check_int("filters", filters, minimum=1)
-        self.kernel_size = _pair("kernel_size", kernel_size)
-        self.strides = _pair("strides", strides)
-        self.dilation_rate = _pair("dilation_rate", dilation_rate)
+        self.kernel_size = pair("kernel_size", kernel_size)
+        self.strides = pair("strides", strides)
+        self.dilation_rate = pair("dilation_rate", dilation_rate)
         self.padding = check_choice("padding", padding, ("valid", "same"))
         self.data_format = check_choice(
             "data_format", data_format, ("channels_last", "channels_first")
@@ -248,10 +249,7 @@ class SparseConv2D(SparseKernel):
     def compute_output_shape(self, input_shape):
         last = self.data_format == "channels_last"
         sizes = input_shape[1:3] if last else input_shape[2:4]
-        shape = zip(
-            sizes, self.kernel_size, self.strides, self.dilation_rate, strict=True
-        )
-        height, width = (self._output_size(*axis) for axis in shape)
+        height, width = output_sizes(self, sizes)
         if last:
             return (input_shape[0], height, width, self.filters)
         return (input_shape[0], self.filters, height, width)
@@ -266,17 +264,3 @@ class SparseConv2D(SparseKernel):
             "data_format": self.data_format,
             "dilation_rate": self.dilation_rate,
         }
-
-    def _output_size(self, size, window, stride, dilation):
-        if size is None:
-            return None
-        if self.padding == "same":
-            return -(-size // stride)
-        return (size - dilation * (window - 1) - 1) // stride + 1
-
-
-def _pair(name, value):
-    pair = (value, value) if isinstance(value, int) else value
-    if not isinstance(pair, list | tuple) or len(pair) != 2:
-        raise invalid(name, "a positive integer or a pair of them", value)
-    return tuple(check_int(name, side, minimum=1) for side in pair)

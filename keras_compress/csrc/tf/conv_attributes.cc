@@ -1,0 +1,106 @@
+// Reads the attributes of a window, and places it as TensorFlow does.
+#include "conv_attributes.h"
+
+#include <string.h>
+
+namespace keras_compress {
+namespace {
+
+bool ReadPair(TF_OpKernelConstruction* construction, const char* name,
+              int64_t* pair, Status* status) {
+  int32_t length = 0;
+  int32_t unused = 0;
+  TF_OpKernelConstruction_GetAttrSize(construction, name, &length, &unused,
+                                      status->get());
+  if (!status->ok()) return false;
+  if (length != 2) {
+    return status->Invalid(
+        "`" + std::string(name) +
+        "` must be two integers. Received: " + std::to_string(length));
+  }
+  TF_OpKernelConstruction_GetAttrInt64List(construction, name, pair, 2,
+                                           status->get());
+  if (!status->ok()) return false;
+  if (pair[0] < 1 || pair[1] < 1) {
+    return status->Invalid(
+        "`" + std::string(name) + "` must be two integers >= 1. Received: " +
+        std::to_string(pair[0]) + ", " + std::to_string(pair[1]));
+  }
+  return true;
+}
+
+// Output size and padding before the first pixel.
+void PlaceAxis(bool same, int64_t size, int64_t window, int64_t stride,
+               int64_t dilation, int64_t* out, int64_t* before) {
+  const int64_t reach = (window - 1) * dilation + 1;
+  if (same) {
+    *out = (size + stride - 1) / stride;
+    const int64_t padding = (*out - 1) * stride + reach - size;
+    *before = padding > 0 ? padding / 2 : 0;
+  } else {
+    *out = size < reach ? 0 : (size - reach) / stride + 1;
+    *before = 0;
+  }
+}
+
+}  // namespace
+
+bool WindowAttributes::Read(TF_OpKernelConstruction* construction,
+                            const char* name, Status* status) {
+  if (!ReadPair(construction, name, window, status) ||
+      !ReadPair(construction, "strides", strides, status)) {
+    return false;
+  }
+  if (strcmp(name, "kernel_size") == 0 &&
+      !ReadPair(construction, "dilations", dilations, status)) {
+    return false;
+  }
+  char padding[8] = "";  // "same" or "valid": the definition allows no other
+  TF_OpKernelConstruction_GetAttrString(construction, "padding", padding,
+                                        sizeof(padding), status->get());
+  same = padding[0] == 's';
+  return status->ok();
+}
+
+void WindowAttributes::Place(const Tensor& images, int64_t* geometry) const {
+  for (int i = 0; i < 4; ++i) geometry[i] = images.dim(i);
+  for (int i = 0; i < 2; ++i) {
+    geometry[4 + i] = window[i];
+    geometry[6 + i] = strides[i];
+    geometry[8 + i] = dilations[i];
+    PlaceAxis(same, images.dim(1 + i), window[i], strides[i], dilations[i],
+              &geometry[12 + i], &geometry[10 + i]);
+  }
+}
+
+bool WindowAttributes::Fits(const Tensor& images, const int64_t* geometry,
+                            Status* status) const {
+  for (int i = 0; i < 2; ++i) {
+    if (images.dim(1 + i) == 0 || geometry[12 + i] > 0) continue;
+    return status->Invalid("`inputs` must be at least " +
+                           std::to_string((window[i] - 1) * dilations[i] + 1) +
+                           " pixels " + (i == 0 ? "high" : "wide") +
+                           " for this window. Received: shape " +
+                           images.shape());
+  }
+  return true;
+}
+
+void AddWindowAttributes(TF_OpDefinitionBuilder* builder, const char* name) {
+  const std::string window = std::string(name) + ": list(int) >= 2";
+  TF_OpDefinitionBuilderAddAttr(builder, window.c_str());
+  TF_OpDefinitionBuilderAddAttr(builder, "strides: list(int) >= 2");
+  TF_OpDefinitionBuilderAddAttr(builder, "padding: {'same', 'valid'}");
+}
+
+void InferWindows(TF_ShapeInferenceContext* context, TF_Status* status) {
+  Shape images;
+  TF_ShapeInferenceContextGetInput(context, 0, images.get(), status);
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_ShapeInferenceContextWithRank(context, images.get(), 4, images.get(),
+                                   status);
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_ShapeInferenceContextSetUnknownShape(context, status);
+}
+
+}  // namespace keras_compress

@@ -1,0 +1,409 @@
+"""Units and channels that do nothing vanish when a model is packed; nothing else."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_compress as kc
+from keras_compress._shrink import shrink
+
+
+def scrambled(model, seed=0):
+    """The model with every variable random, none of them zero."""
+    random = np.random.default_rng(seed)
+    for variable in model.variables:
+        if variable.dtype == "float32":
+            variable.assign(random.uniform(0.2, 1.0, variable.shape))
+            if "variance" not in variable.name:
+                variable.assign(variable * random.choice([-1.0, 1.0], variable.shape))
+    return model
+
+
+def kill(layer, units):
+    """Takes all weights of these units or filters, but not their biases."""
+    kernel = layer.kernel.numpy()
+    kernel[..., units] = 0.0
+    layer.kernel.assign(kernel)
+
+
+def same_outputs(model, new, inputs=None):
+    random = np.random.default_rng(1)
+    if inputs is None:
+        shapes = [tensor.shape[1:] for tensor in model.inputs]
+        inputs = [random.normal(size=(3, *shape)).astype("float32") for shape in shapes]
+        inputs = inputs[0] if len(inputs) == 1 else inputs
+    expected = keras.tree.map_structure(np.asarray, model(inputs))
+    found = keras.tree.map_structure(np.asarray, new(inputs))
+    keras.tree.map_structure(
+        lambda one, two: np.testing.assert_allclose(one, two, rtol=2e-5, atol=2e-5),
+        expected,
+        found,
+    )
+
+
+def widths(model):
+    """The number of units or filters of each layer that has a kernel, by name."""
+    return {
+        layer.name: layer.kernel.shape[-1]
+        for layer in model.layers
+        if hasattr(layer, "kernel") and type(layer) is not layers.DepthwiseConv2D
+    }
+
+
+def dense(activation="tanh", **kwargs):
+    return scrambled(
+        keras.Sequential(
+            [
+                keras.Input((6,)),
+                layers.Dense(8, activation=activation, name="one", **kwargs),
+                layers.Dense(7, activation="relu", name="two", **kwargs),
+                layers.Dense(3, name="three", **kwargs),
+            ]
+        )
+    )
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", None])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_unit_without_weights_becomes_a_bias(activation, use_bias):
+    model = dense(activation, use_bias=use_bias)
+    kill(model.get_layer("one"), [1, 4])
+    new = shrink(model)
+    assert widths(new) == {"one": 6, "two": 7, "three": 3}
+    same_outputs(model, new)
+
+
+def test_what_nobody_reads_goes_with_what_only_it_read():
+    model = dense()
+    three, two = model.get_layer("three"), model.get_layer("two")
+    kernel = three.kernel.numpy()
+    kernel[[0, 2], :] = 0.0
+    three.kernel.assign(kernel)
+    kernel = two.kernel.numpy()
+    kernel[5, [1, 3, 4, 5, 6]] = 0.0  # read by units 0 and 2 only, which nobody reads
+    two.kernel.assign(kernel)
+    new = shrink(model)
+    assert widths(new) == {"one": 7, "two": 5, "three": 3}
+    same_outputs(model, new)
+
+
+def test_one_unit_stays():
+    model = dense()
+    kill(model.get_layer("two"), slice(None))
+    new = shrink(model)
+    assert widths(new) == {"one": 1, "two": 1, "three": 3}
+    same_outputs(model, new)
+
+
+def test_the_same_model_where_nothing_goes():
+    model = dense()
+    assert shrink(model) is model
+
+
+def test_outputs_and_inputs_of_the_model_stay():
+    model = dense()
+    kill(model.get_layer("three"), [0, 1])
+    kernel = model.get_layer("one").kernel.numpy()
+    kernel[[0, 3]] = 0.0
+    model.get_layer("one").kernel.assign(kernel)
+    assert shrink(model) is model
+
+
+def test_a_softmax_needs_all_its_channels():
+    model = dense("softmax")
+    kill(model.get_layer("one"), [1])
+    assert shrink(model) is model
+
+
+def test_the_source_is_left_as_it_is():
+    model = dense()
+    kill(model.get_layer("one"), [1, 4])
+    before = [np.array(value) for value in model.get_weights()]
+    shrink(model)
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def image_model(padding, norm=True, pool=True):
+    inputs = keras.Input((9, 9, 2))
+    x = layers.Conv2D(8, 3, padding=padding, name="one", use_bias=not norm)(inputs)
+    if norm:
+        x = layers.BatchNormalization(name="norm")(x)
+    x = layers.ReLU(name="relu")(x)
+    if pool:
+        x = layers.MaxPooling2D(2, name="pool")(x)
+    x = layers.Conv2D(6, 3, padding=padding, activation="tanh", name="two")(x)
+    x = layers.Flatten(name="flatten")(x)
+    outputs = layers.Dense(3, name="three")(x)
+    return scrambled(keras.Model(inputs, outputs))
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_filters_go_with_their_normalisation(norm):
+    model = image_model("valid", norm)
+    kill(model.get_layer("one"), [0, 3, 7])
+    kill(model.get_layer("two"), [2])
+    new = shrink(model)
+    assert widths(new) == {"one": 5, "two": 5, "three": 3}
+    if norm:
+        assert new.get_layer("norm").gamma.shape == (5,)
+    same_outputs(model, new)
+
+
+def test_constants_behind_zero_padding_are_merged_into_one():
+    model = image_model("same", norm=False)
+    one = model.get_layer("one")
+    one.bias.assign([0.5, -0.3, 0.7, 0.9, 0.1, -0.2, 0.3, -0.4])
+    kill(one, [0, 1, 2, 3])
+    new = shrink(model)
+    # ReLU makes a zero of unit 1; of 0, 2 and 3, one stays.
+    assert widths(new)["one"] == 5
+    same_outputs(model, new)
+
+
+def test_a_scale_of_zero_lets_nothing_through():
+    model = image_model("valid")
+    gamma = model.get_layer("norm").gamma
+    gamma.assign(gamma.numpy() * [0, 1, 1, 0, 1, 1, 1, 1])
+    new = shrink(model)
+    assert widths(new)["one"] == 6
+    same_outputs(model, new)
+
+
+def residual(kill_both):
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(8, 3, padding="same", name="stem")(inputs)
+    y = layers.Conv2D(5, 1, activation="relu", name="squeeze")(x)
+    y = layers.Conv2D(8, 3, padding="same", name="expand")(y)
+    x = layers.Add(name="sum")([x, y])
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    model = scrambled(keras.Model(inputs, layers.Dense(2, name="head")(x)))
+    for name in ("stem", "expand") if kill_both else ("expand",):
+        kill(model.get_layer(name), [2, 5])
+        bias = model.get_layer(name).bias.numpy()
+        bias[[2, 5]] = 0.0
+        model.get_layer(name).bias.assign(bias)
+    return model
+
+
+@pytest.mark.parametrize("kill_both", [True, False])
+def test_the_terms_of_a_sum_go_together_or_none(kill_both):
+    model = residual(kill_both)
+    if not kill_both:
+        assert shrink(model) is model
+        return
+    new = shrink(model)
+    assert widths(new) == {"stem": 6, "squeeze": 5, "expand": 6, "head": 2}
+    same_outputs(model, new)
+
+
+def test_inside_a_block_channels_go_by_themselves():
+    model = residual(False)
+    kill(model.get_layer("squeeze"), [0, 1])
+    model.get_layer("squeeze").bias.assign([-1.0, -0.5, 0.1, 0.2, 0.3])
+    new = shrink(model)
+    assert widths(new) == {"stem": 8, "squeeze": 3, "expand": 8, "head": 2}
+    same_outputs(model, new)
+
+
+def test_a_sum_by_an_operator():
+    inputs = keras.Input((6,))
+    x = layers.Dense(6, name="one")(inputs)
+    y = layers.Dense(6, name="two")(inputs)
+    model = scrambled(keras.Model(inputs, layers.Dense(2, name="three")(x + y)))
+    kill(model.get_layer("one"), [1, 2])
+    kill(model.get_layer("two"), [2, 3])
+    new = shrink(model)
+    assert widths(new) == {"one": 5, "two": 5, "three": 2}
+    same_outputs(model, new)
+
+
+def test_concatenation_keeps_the_places():
+    one, two = keras.Input((6,)), keras.Input((5,))
+    a = layers.Dense(4, activation="tanh", name="a")(one)
+    b = layers.Dense(3, activation="tanh", name="b")(two)
+    joined = layers.Concatenate()([a, b, a])
+    model = keras.Model([one, two], layers.Dense(2, name="c")(joined))
+    scrambled(model)
+    kill(model.get_layer("a"), [0])
+    kill(model.get_layer("b"), [2])
+    new = shrink(model)
+    assert widths(new) == {"a": 3, "b": 2, "c": 2}
+    assert new.get_layer("c").kernel.shape == (8, 2)
+    same_outputs(model, new)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_depthwise_convolutions_hand_channels_on(padding):
+    inputs = keras.Input((7, 7, 3))
+    x = layers.Conv2D(6, 1, name="one")(inputs)
+    x = layers.DepthwiseConv2D(3, padding=padding, activation="relu", name="deep")(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Conv2D(4, 1, name="two")(x)
+    outputs = layers.Dense(2, name="three")(layers.GlobalMaxPooling2D()(x))
+    model = scrambled(keras.Model(inputs, outputs))
+    kernel = model.get_layer("deep").kernel.numpy()
+    kernel[:, :, 4] = 0.0
+    model.get_layer("deep").kernel.assign(kernel)
+    one = model.get_layer("one")
+    kill(one, [1, 2])
+    one.bias.assign([0.5, 0.5, 0.0, 0.5, 0.5, 0.5])
+    new = shrink(model)
+    # At padded edges, what the bias of filter 1 becomes is not constant.
+    assert widths(new)["one"] == (4 if padding == "same" else 3)
+    assert new.get_layer("deep").kernel.shape[2] == widths(new)["one"]
+    same_outputs(model, new)
+
+
+def test_a_layer_called_twice_loses_what_both_calls_can_spare():
+    one, two = keras.Input((5,)), keras.Input((5,))
+    a = layers.Dense(6, activation="relu", name="a")
+    b = layers.Dense(4, name="b")
+    model = keras.Model([one, two], [b(a(one)), b(a(two))])
+    scrambled(model)
+    kill(a, [0, 3])
+    new = shrink(model)
+    assert widths(new) == {"a": 4, "b": 4}
+    same_outputs(model, new)
+
+
+def test_a_layer_that_reads_different_constants_keeps_them():
+    one, two = keras.Input((5,)), keras.Input((5,))
+    a = layers.Dense(6, activation="relu", name="a")
+    c = layers.Dense(6, activation="relu", name="c")
+    b = layers.Dense(4, name="b")
+    model = keras.Model([one, two], [b(a(one)), b(c(two))])
+    scrambled(model)
+    for layer, bias in ((a, 0.5), (c, 0.25)):
+        kill(layer, [0, 3])
+        layer.bias.assign([bias, 0.1, 0.1, 0.5, 0.1, 0.1])
+    new = shrink(model)
+    assert widths(new) == {"a": 5, "c": 5, "b": 4}
+    same_outputs(model, new)
+
+
+def test_nested_models_shrink_inside():
+    inner = keras.Sequential(
+        [
+            keras.Input((5,)),
+            layers.Dense(6, activation="tanh", name="one"),
+            layers.Dense(5, name="two"),
+        ],
+        name="inner",
+    )
+    inputs = keras.Input((5,))
+    model = scrambled(keras.Model(inputs, layers.Dense(2)(inner(inner(inputs)))))
+    kill(inner.get_layer("one"), [0, 3])
+    new = shrink(model)
+    assert widths(new.get_layer("inner")) == {"one": 4, "two": 5}
+    same_outputs(model, new)
+
+
+def test_in_groups_and_in_time_layers_stay_whole():
+    inputs = keras.Input((4, 6, 4))
+    x = layers.Conv2D(8, 3, groups=2, name="grouped")(inputs)
+    x = layers.TimeDistributed(layers.Dense(5, name="inner"), name="time")(x)
+    model = scrambled(keras.Model(inputs, layers.Dense(2, name="last")(x)))
+    kill(model.get_layer("grouped"), [1])
+    kill(model.get_layer("time").layer, [1])
+    assert shrink(model) is model
+
+
+class Mixer(layers.Layer):
+    """A layer of somebody's own, that may do anything."""
+
+    def call(self, x):
+        return keras.ops.cumsum(x, axis=-1)
+
+
+def test_a_layer_of_ones_own_keeps_what_it_reads_and_is_named():
+    inputs = keras.Input((6,))
+    x = layers.Dense(5, activation="tanh", name="one")(inputs)
+    x = layers.Dense(4, name="two")(Mixer(name="mixer")(x))
+    model = scrambled(keras.Model(inputs, layers.Dense(2, name="three")(x)))
+    kill(model.get_layer("one"), [0, 3])
+    kill(model.get_layer("two"), [1])
+    with pytest.warns(UserWarning, match="2 by 'mixer'"):
+        new = shrink(model)
+    assert widths(new) == {"one": 5, "two": 3, "three": 2}
+    same_outputs(model, new)
+
+
+def test_dropout_that_acts_in_inference_keeps_its_channels():
+    inputs = keras.Input((6,))
+    x = layers.Dense(5, name="one")(inputs)
+    x = layers.Dropout(0.5)(x, training=True)
+    model = scrambled(keras.Model(inputs, layers.Dense(2, name="two")(x)))
+    kill(model.get_layer("one"), [0])
+    with pytest.warns(UserWarning, match="dropout"):
+        assert shrink(model) is model
+
+
+@pytest.mark.parametrize("pattern", ["neuron", None])
+def test_packing_shrinks(pattern):
+    model = image_model("same")
+    small = kc.swap(model, kc.Prune(pattern=pattern))
+    for layer in small.layers:
+        if hasattr(layer, "mask"):
+            layer.prune(sparsity=0.5)
+    if pattern is None:
+        mask = small.get_layer("one").mask.numpy()
+        mask[..., :4] = False
+        small.get_layer("one").mask.assign(mask)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        packed = kc.pack(small)
+    assert packed.get_layer("one").filters <= 5
+    assert (
+        kc.report(packed).models[0].parameters < kc.report(small).models[0].parameters
+    )
+    same_outputs(small, packed)
+    assert packed.get_layer("three").units == 3
+
+
+def mobile():
+    return keras.applications.MobileNetV2((32, 32, 3), 0.35, weights=None, classes=10)
+
+
+def resnet():
+    inputs = x = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same", use_bias=False, name="stem")(x)
+    for stage, filters in enumerate((8, 16)):
+        for block in range(2):
+            strides = 2 if stage and not block else 1
+            name = f"{stage}_{block}"
+            y = layers.BatchNormalization()(x)
+            y = layers.Activation("relu")(y)
+            y = layers.Conv2D(filters, 3, strides, "same", name=f"a_{name}")(y)
+            y = layers.BatchNormalization()(y)
+            y = layers.Activation("relu")(y)
+            y = layers.Conv2D(filters, 3, padding="same", name=f"b_{name}")(y)
+            if strides == 2:
+                x = layers.Conv2D(filters, 1, strides, name=f"short_{name}")(x)
+            x = layers.Add()([x, y])
+    x = layers.GlobalAveragePooling2D()(layers.BatchNormalization()(x))
+    return keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
+
+
+def vgg():
+    return keras.applications.VGG16(True, None, input_shape=(32, 32, 3), classes=10)
+
+
+@pytest.mark.parametrize(
+    ("make", "least"),
+    [(resnet, 0.25), pytest.param(mobile, 0.25), pytest.param(vgg, 0.6)],
+)
+def test_networks_of_every_kind_shrink(make, least):
+    keras.utils.set_random_seed(1)
+    model = make()
+    small = kc.swap(model, kc.Prune(pattern="neuron"))
+    for layer in small.layers[:-1]:
+        if hasattr(layer, "mask"):
+            layer.prune(sparsity=0.5)
+    new = shrink(small)
+    gone = 1.0 - new.count_params() / small.count_params()
+    assert gone > least
+    same_outputs(small, new)

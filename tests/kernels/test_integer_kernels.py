@@ -1,0 +1,164 @@
+"""Is every SIMD level the product of whole numbers, bit for bit?"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_compress.functional import integers
+from tests.kernels import native, native_integer, native_xnor
+
+pytestmark = native.requires_library
+
+TABLES = native_xnor.tables()
+ROWS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+
+
+class Case:
+    """Random rows and weights, and what must come out."""
+
+    def __init__(self, batch, inputs, units, *, bits=8, rows="int8", seed=0):
+        random = np.random.default_rng([seed, batch, inputs, units, bits])
+        low, high = ROWS[rows]
+        self.bits = bits
+        self.rows = random.integers(low, high + 1, (batch, inputs)).astype(rows)
+        # The ends of the range are where instructions saturate.
+        self.rows[random.random(self.rows.shape) < 0.2] = low
+        self.rows[random.random(self.rows.shape) < 0.2] = high
+        limit = 1 << (bits - 1)
+        self.codes = random.integers(-limit, limit, (inputs, units))
+        self.codes[random.random(self.codes.shape) < 0.2] = -limit
+        self.codes[:, random.random(units) < 0.3] = limit - 1
+        self.bias = random.integers(-(2**20), 2**20, units).astype(np.int32)
+        self.shifts = random.integers(-2, 22, units).astype(np.int32)
+        self.sums = integers.integer_sums(self.rows, self.codes, self.bias)
+
+    def run(self, name, **arguments):
+        return native_integer.matmul(
+            name, self.rows, self.codes, self.bias, bits=self.bits, **arguments
+        )
+
+    def check(self, names=TABLES):
+        scales = np.ldexp(np.float32(1), -self.shifts)
+        for name in names:
+            np.testing.assert_array_equal(self.run(name), self.sums, name)
+            np.testing.assert_array_equal(
+                self.run(name, output="float32", scales=scales),
+                self.sums.astype(np.float32) * scales,
+                name,
+            )
+            for output, how in zip(ROWS, integers.ROUNDINGS, strict=True):
+                low, high = ROWS[output]
+                found = self.run(
+                    name, output=output, requantize=(self.shifts, low, high, how)
+                )
+                expected = integers.shifted(self.sums, self.shifts, how)
+                np.testing.assert_array_equal(found, expected.clip(low, high), name)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("inputs", [*range(1, 26), 63, 64, 65, 130])
+def test_every_small_width(inputs, bits):
+    rows = list(ROWS)[inputs % 3]
+    Case(1 + inputs % 8, inputs, 1 + inputs % 70, bits=bits, rows=rows).check()
+
+
+@pytest.mark.parametrize("batch", [*range(1, 14), 33])
+@pytest.mark.parametrize("units", [1, 7, 8, 15, 16, 17, 32, 33, 64, 65, 130])
+def test_batches_and_units(batch, units):
+    rows = list(ROWS)[batch % 3]
+    Case(batch, 37, units, bits=8 if units % 2 else 4, rows=rows).check()
+
+
+@pytest.mark.parametrize(("inputs", "units"), [(0, 5), (5, 0), (0, 0)])
+@pytest.mark.parametrize("batch", [0, 1, 20])
+def test_nothing_to_multiply(batch, inputs, units):
+    Case(batch, inputs, units).check()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    batch=st.integers(0, 40),
+    inputs=st.integers(0, 300),
+    units=st.integers(0, 150),
+    bits=st.sampled_from([8, 4]),
+    rows=st.sampled_from(list(ROWS)),
+    seed=st.integers(0, 2**31),
+)
+def test_random_shapes(batch, inputs, units, bits, rows, seed):
+    Case(batch, inputs, units, bits=bits, rows=rows, seed=seed).check()
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_sums_up_to_the_last_bit(name, bits):
+    limit = 1 << (bits - 1)
+    codes = np.full((1000, 20), -limit)
+    for rows, value in (("int8", -128), ("uint8", 255)):
+        x = np.full((7, 1000), value, rows)
+        top = 2**31 - 1 if value < 0 else -(2**31)
+        bias = np.full(20, top - 1000 * value * -limit, np.int64)
+        found = native_integer.matmul(name, x, codes, bias, bits=bits)
+        np.testing.assert_array_equal(found, top)
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("limits", [(-128, 127), (0, 255), (-7, 7), (-32768, 32767)])
+@pytest.mark.parametrize("rounding", integers.ROUNDINGS)
+def test_floats_become_integers_on_the_way(name, limits, rounding):
+    random = np.random.default_rng(0)
+    x = (random.standard_normal((9, 50)) * limits[1] / 8).astype(np.float32)
+    x[0, :8] = [np.inf, -np.inf, 0.0625, 0.1875, -0.0625, 1e30, -1e30, -0.0]
+    codes = random.integers(-8, 8, (50, 33))
+    bias = np.zeros(33, np.int32)
+    found = native_integer.matmul(
+        name, x, codes, bias, fraction=3, limits=limits, rounding=rounding
+    )
+    rows = integers.from_floats(x, 3, *limits, rounding)
+    np.testing.assert_array_equal(found, rows @ codes)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_nan_is_found_wherever_it_is(name):
+    codes, bias = np.ones((37, 3), int), np.zeros(3, np.int32)
+    x = np.zeros((3, 37), np.float32)
+    for spot in range(3 * 37):
+        x.flat[spot] = np.nan
+        with pytest.raises(native.Refused, match="result 1"):
+            native_integer.matmul(name, x, codes, bias)
+        x.flat[spot] = 0.0
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_pointers_aligned_to_their_numbers_alone(name, bits):
+    case = Case(5, 100, 70, bits=bits)
+    np.testing.assert_array_equal(case.run(name, unaligned=True), case.sums)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_large_enough_for_several_threads(name):
+    case = Case(70, 520, 500)
+    for count in (1, 3):
+        with native_xnor.threads(count):
+            np.testing.assert_array_equal(case.run(name), case.sums)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"bits": 4, "inputs": 65537},
+        {"limits": (5, 3)},
+        {"limits": (0, 65535)},
+        {"requantize": (np.full(3, 31), 0, 1, "floor")},
+        {"requantize": (np.full(3, -31), 0, 1, "floor")},
+        {"fraction": 127},
+        {"output": "float32"},
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments):
+    inputs = arguments.pop("inputs", 4)
+    codes = np.ones((inputs, 3), int)
+    x = np.zeros((2, inputs), np.float32)
+    with pytest.raises(native.Refused, match="result 3"):
+        native_integer.matmul("scalar", x, codes, np.zeros(3, np.int32), **arguments)
