@@ -32,6 +32,31 @@ def test_a_pruned_student_of_its_own_teacher(jit_compile, tmp_path):
     assert loaded.student.layers[0].sparsity == 0.75
 
 
+FIXED = kc.FixedPoint(kernel=kc.QFormat(0, 5), outputs=kc.QFormat(3, 6))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [FIXED, {"hidden": FIXED, "classes": kc.Prune()}],
+    ids=["fixed point", "fixed point and pruned"],
+)
+def test_other_students_of_their_own_teacher(config, tmp_path):
+    teacher = network(16)
+    teacher.compile("adam", LOGITS)
+    teacher.fit(X, Y, epochs=2, verbose=0)
+    before = values_of(teacher)
+    distiller = kc.Distiller(kc.swap(teacher, config), teacher)
+    distiller.compile(keras.optimizers.Adam(0.01), LOGITS)
+    history = distiller.fit(X, Y, epochs=6, verbose=0).history
+    assert history["soft_loss"][-1] < history["soft_loss"][0]
+    assert_same_values(before, values_of(teacher))
+    student, expected = distiller.student, distiller.predict(X, verbose=0)
+    assert type(student.get_layer("hidden")) is kc.layers.FixedPointDense
+    distiller.save(tmp_path / "distiller.keras")
+    loaded = keras.models.load_model(tmp_path / "distiller.keras")
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), expected, atol=1e-6)
+
+
 def test_a_bitwise_student_of_its_own_teacher(tmp_path):
     teacher = network(16)
     before = values_of(teacher)
