@@ -7,7 +7,7 @@ import numpy as np
 from keras_compress._validation import invalid
 from keras_compress.analysis.rank_choice import LayerRank
 from keras_compress.functional import convolution, tensors
-from keras_compress.functional.low_rank import singular_values, svd_factors
+from keras_compress.functional.low_rank import singular_values, truncated_svd
 from keras_compress.layers._config import Kept
 from keras_compress.layers._fitted import kernel_of
 from keras_compress.layers._low_rank_swap import LowRank
@@ -28,6 +28,7 @@ class LayerCandidates:
         self.candidates = [None]
         self.damages = [0.0]
         self.at = 0
+        self._svd = None
 
     @property
     def matrix(self):
@@ -76,8 +77,11 @@ class LayerCandidates:
     def cut_kernel(self, rank):
         """The kernel that the factors of this rank stand for."""
         if self.kernel.ndim == 2:
-            left, right = svd_factors(self.kernel, rank)
-            return left @ right
+            # Ranks come in falling order: the first one's vectors hold all others'.
+            if self._svd is None or rank > len(self._svd[1]):
+                self._svd = truncated_svd(self.kernel, rank)
+            u, s, vt = self._svd
+            return (u[:, :rank] * s[:rank]) @ vt[:rank]
         form, clusters = self.config.form, self.config.clusters
         factors = convolution.decompose(form, self.kernel, rank, clusters)
         return np.asarray(convolution.FORMS[form].compose(**factors))
