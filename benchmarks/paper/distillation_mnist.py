@@ -52,6 +52,8 @@ class Settings:
     teacher_epochs: int = 150
     teacher_rate: float = 0.1
     teacher_momentum: float = 0.95
+    finish_epochs: int = 0
+    finish_dropout: float = 0.6
     student_epochs: int = 60
     distil_epochs: int = 120
     sweep_epochs: int = 20
@@ -144,6 +146,8 @@ class Paper:
         seed = settings.seed + index
         name = f"{settings.source}-{settings.teacher_units}-{settings.teacher_epochs}"
         path = self.folder / f"teacher-{name}-{seed}.keras"
+        if settings.finish_epochs:
+            return self.finished(path, seed)
         if path.exists():
             return keras.models.load_model(path)
         keras.utils.set_random_seed(seed)
@@ -162,6 +166,33 @@ class Paper:
         seconds = round(time.monotonic() - start)
         errors = int(self.wrong(model).sum())
         self.note("teacher", seed=seed, errors=errors, seconds=seconds)
+        return model
+
+    def finished(self, path, seed):
+        """A teacher trained on by Adam with less dropout, where epochs are few."""
+        settings = self.settings
+        finished = path.with_stem(f"{path.stem}-{settings.finish_epochs}")
+        if finished.exists():
+            return keras.models.load_model(finished)
+        model = keras.models.load_model(path)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate *= settings.finish_dropout
+        keras.utils.set_random_seed(seed)
+        start = time.monotonic()
+        hinton_2015.train(
+            model,
+            self.data(jitter=settings.jitter),
+            epochs=settings.finish_epochs,
+            rate=1e-3,
+            momentum=None,
+            verbose=self.verbose,
+            callbacks=[keras.callbacks.BackupAndRestore(self.folder / finished.stem)],
+        )
+        model.save(finished)
+        seconds = round(time.monotonic() - start)
+        errors = int(self.wrong(model).sum())
+        self.note("teacher, finished", seed=seed, errors=errors, seconds=seconds)
         return model
 
     def distil(self, data, teachers=None, *, units=None, epochs=None, temperature=None):

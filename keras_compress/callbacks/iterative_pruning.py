@@ -18,6 +18,7 @@ from keras_compress.schedules import Schedule
 
 # Without a frequency, a mask is renewed each time this share of the fit has passed.
 UPDATE_EVERY = 0.01
+REWINDS = ("weights", "learning_rate")
 
 
 class IterativePruning(ProgressCallback):
@@ -43,6 +44,14 @@ class IterativePruning(ProgressCallback):
         frequency: Positive integer, the number of optimizer updates between two
             changes of the masks. Defaults to about 100 changes over the fit. The mask
             is always renewed where the schedule ends.
+        regrow: Whether masked weights train on under their masks and, at every change
+            of the masks, compete with all others: a mistake is mended, until the
+            schedule ends. With `frequency`, or a schedule that takes its time.
+        rewind: What goes back to its state at the start of the fit when weights are
+            pruned: `"weights"` (of the whole model, and the optimizer's state),
+            `"learning_rate"` (the optimizer's state and with it a learning rate
+            schedule; the weights stay) or `None`. For `schedules.Rounds`, in which
+            every round then trains as the first one did.
 
     Raises:
         ValueError: If an argument is of the wrong kind; in `fit`, if the model has no
@@ -64,9 +73,13 @@ class IterativePruning(ProgressCallback):
     Reference:
         - [Han et al., 2015](https://arxiv.org/abs/1506.02626), section 3
         - [Zhu & Gupta, 2017](https://arxiv.org/abs/1710.01878)
+        - `regrow`: [Guo et al., 2016](https://arxiv.org/abs/1608.04493)
+        - `rewind`: [Renda et al., 2020](https://arxiv.org/abs/2003.02389)
     """
 
-    def __init__(self, schedule, *, scope="layer", frequency=None):
+    def __init__(
+        self, schedule, *, scope="layer", frequency=None, regrow=False, rewind=None
+    ):
         super().__init__()
         if not isinstance(schedule, Schedule):
             raise invalid(
@@ -77,6 +90,10 @@ class IterativePruning(ProgressCallback):
         self.schedule = schedule
         self.scope = check_choice("scope", scope, ("layer", "global"))
         self.frequency = frequency
+        if not isinstance(regrow, bool):
+            raise invalid("regrow", "True or False", regrow)
+        self.regrow = regrow
+        self.rewind = check_choice("rewind", rewind, (None, *REWINDS))
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
@@ -93,6 +110,9 @@ class IterativePruning(ProgressCallback):
                 "IterativePruning needs an optimizer that counts its `iterations`. "
                 f"Received: {type(self.model.optimizer).__name__}"
             )
+        if self.rewind is not None:
+            self._start = self._state()
+        self._let_masked_train(self.regrow)
         self._last_progress = None
         self._last_step = None
         self._ended_at = None
@@ -114,6 +134,7 @@ class IterativePruning(ProgressCallback):
             logs["packed_bytes"] = sum(packed_bytes(layer) for layer in self._layers)
 
     def on_train_end(self, logs=None):
+        self._let_masked_train(False)
         sparsity = total_sparsity(self._layers)
         if self._ended_at is None:
             problem = (
@@ -148,11 +169,30 @@ class IterativePruning(ProgressCallback):
         return progress >= last + UPDATE_EVERY
 
     def _prune(self, sparsity):
+        before = total_sparsity(self._layers)
+        how = {"regrow": False, "splice": self.regrow}
         if self.scope == "global":
-            prune_together(self._layers, sparsity, regrow=False)
+            prune_together(self._layers, max(sparsity, before), **how)
         else:
             for layer in self._layers:
-                layer.prune(sparsity=sparsity, regrow=False)
+                layer.prune(sparsity=max(sparsity, layer.sparsity), **how)
+        if self.rewind is not None and total_sparsity(self._layers) > before:
+            for variable, value in self._start:
+                variable.assign(value)
+
+    def _state(self):
+        """What a rewind brings back: pairs of a variable and its value."""
+        variables = list(self.model.optimizer.variables)
+        if self.rewind == "weights":
+            variables += self.model.trainable_variables
+        return [(variable, ops.convert_to_numpy(variable)) for variable in variables]
+
+    def _let_masked_train(self, wanted):
+        if any(layer.trains_masked != wanted for layer in self._layers):
+            for layer in self._layers:
+                layer.trains_masked = wanted
+            # What was traced before does otherwise.
+            self.model.make_train_function(force=True)
 
     def _step(self):
         # Of a LossScaleOptimizer, it is the inner one that counts.

@@ -5,7 +5,7 @@ from keras import ops
 from keras_compress.functional.sign import read
 
 
-def masked(kernel, mask):
+def masked(kernel, mask, through=False):
     """`where(mask, kernel, 0)`: a masked weight may be anything, infinite included.
 
     Its gradient, `dL/dkernel = dL/dw * mask`, is a product: that is faster than another
@@ -14,6 +14,8 @@ def masked(kernel, mask):
     Args:
         kernel: Float tensor.
         mask: Boolean tensor like `kernel`, `False` where the weight is 0.
+        through: Whether masked weights get the gradient of what they would be, as in
+            dynamic network surgery: they train on under the mask.
 
     Returns:
         Tensor like `kernel`.
@@ -30,6 +32,8 @@ def masked(kernel, mask):
     def forward(kernel):
         def grad(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream
+            if through:
+                return upstream
             return upstream * ops.cast(mask, upstream.dtype)
 
         return ops.where(mask, kernel, ops.zeros((), kernel.dtype)), grad

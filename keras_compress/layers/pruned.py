@@ -21,6 +21,8 @@ class Pruned:
 
     def __init__(self, *args, pattern=None, **kwargs):
         self.pattern = masks.check_pattern(pattern)
+        # Whether masked weights train on, unseen: for the time of a fit.
+        self.trains_masked = False
         super().__init__(*args, **kwargs)
 
     def build(self, input_shape):
@@ -38,7 +40,7 @@ class Pruned:
 
     def effective_kernel(self, training=False):
         kernel = super().effective_kernel(training)
-        return masked(kernel, self.mask)
+        return masked(kernel, self.mask, through=self.trains_masked)
 
     @property
     def sparsity(self):
@@ -47,7 +49,15 @@ class Pruned:
         mask = ops.convert_to_numpy(self.mask)
         return float(mask.size - np.count_nonzero(mask)) / mask.size
 
-    def prune(self, sparsity=None, *, threshold=None, quality=None, regrow=True):
+    def prune(
+        self,
+        sparsity=None,
+        *,
+        threshold=None,
+        quality=None,
+        regrow=True,
+        splice=False,
+    ):
         """Masks weights, those masked before ahead of all others.
 
         Exactly one of `sparsity`, `threshold` and `quality` is given.
@@ -63,6 +73,8 @@ class Pruned:
                 that are not masked yet.
             regrow: Whether a `sparsity` below the present one brings the largest
                 masked weights back.
+            splice: Whether masked weights do not go first but are compared with all
+                others, so that a large one takes the place of a small one.
 
         Raises:
             ValueError: If the layer is not built, not exactly one argument is given,
@@ -70,6 +82,7 @@ class Pruned:
 
         Reference:
             - [Han et al., 2015](https://arxiv.org/abs/1506.02626), section 3.
+            - `splice`: [Guo et al., 2016](https://arxiv.org/abs/1608.04493)
         """
         self._check_built()
         given = {"sparsity": sparsity, "threshold": threshold, "quality": quality}
@@ -81,16 +94,17 @@ class Pruned:
             )
         kernel, mask = self._kernel_and_mask()
         scores = np.abs(kernel)
+        before = None if splice else mask
         if sparsity is not None:
             new = masks.mask_from_scores(
-                scores, sparsity, pattern=self.pattern, mask=mask, regrow=regrow
+                scores, sparsity, pattern=self.pattern, mask=before, regrow=regrow
             )
         else:
             if quality is not None:
                 check_real("quality", quality, minimum=0.0)
                 threshold = quality * float(np.std(kernel[mask])) if mask.any() else 0.0
             new = masks.threshold_mask(
-                scores, threshold, pattern=self.pattern, mask=mask
+                scores, threshold, pattern=self.pattern, mask=before
             )
         self.mask.assign(new)
 
@@ -109,7 +123,7 @@ class Pruned:
             )
 
 
-def prune_together(layers, sparsity, *, regrow=True):
+def prune_together(layers, sparsity, *, regrow=True, splice=False):
     """Prunes layers by one common threshold, so that each gives what it can spare.
 
     Args:
@@ -117,6 +131,7 @@ def prune_together(layers, sparsity, *, regrow=True):
         sparsity: Fraction of all their weights to mask, in `[0, 1]`: exactly
             `round(sparsity * size)` weights where no layer has a pattern.
         regrow: As in `PrunedDense.prune`.
+        splice: As in `PrunedDense.prune`.
 
     Raises:
         ValueError: If `sparsity` is out of range, or a layer's pattern cannot reach it.
@@ -126,7 +141,7 @@ def prune_together(layers, sparsity, *, regrow=True):
         [np.abs(kernel) for kernel in kernels],
         sparsity,
         patterns=[layer.pattern for layer in layers],
-        masks=list(present),
+        masks=None if splice else list(present),
         regrow=regrow,
     )
     for layer, mask in zip(layers, new, strict=True):

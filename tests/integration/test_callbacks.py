@@ -1,6 +1,7 @@
 """Pruning inside `fit`, under everything that `fit` can do."""
 
 import importlib.util
+import itertools
 import warnings
 
 import keras
@@ -314,6 +315,64 @@ def test_masked_weights_do_not_train():
     np.testing.assert_array_equal(moved, model.layers[0].mask.numpy())
 
 
+class Watch(keras.callbacks.Callback):
+    """Notes masks, kernels and steps after every batch, behind another callback."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        layer = self.model.layers[0]
+        steps = int(self.model.optimizer.iterations.numpy())
+        self.seen.append((layer.mask.numpy(), layer.kernel.numpy(), steps))
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("regrow", [True, False])
+def test_regrowth_mends_what_was_pruned_by_mistake(regrow, scope):
+    model = model_of(optimizer=keras.optimizers.Adam(0.03))
+    pruning = IterativePruning(schedules.Cubic(0.8), regrow=regrow, scope=scope)
+    watch = Watch()
+    fit(model, pruning, watch)
+    assert np.average(sparsities(model), weights=[512, 128]) == pytest.approx(0.8)
+    final = watch.seen[-1][0]
+    came_back = any((~mask & final).any() for mask, _, _ in watch.seen)
+    assert came_back == regrow
+    # Afterwards, they no longer train.
+    before = model.layers[0].kernel.numpy()
+    model.compile("sgd", "mse")
+    fit(model, epochs=1)
+    after = model.layers[0].kernel.numpy()
+    np.testing.assert_array_equal(before[~final], after[~final])
+    assert (before[final] != after[final]).any()
+
+
+def test_regrowth_goes_on_from_what_is_pruned():
+    model = model_of()
+    fit(model, IterativePruning(schedules.Constant(0.8), regrow=True))
+    fit(model, IterativePruning(schedules.Cubic(0.5), regrow=True))
+    assert sparsities(model) == pytest.approx([0.8, 0.8], abs=0.004)
+
+
+@pytest.mark.parametrize("rewind", ["weights", "learning_rate", None])
+def test_every_round_trains_as_the_first(rewind):
+    model = model_of()
+    initial = model.layers[0].kernel.numpy()
+    watch = Watch()
+    fit(model, IterativePruning(schedules.Rounds(0.75, 3), rewind=rewind), watch)
+    assert model.layers[0].sparsity == pytest.approx(0.75, abs=0.002)
+    rounds = [
+        (kernel, step)
+        for (before, *_), (mask, kernel, step) in itertools.pairwise(watch.seen)
+        if (mask != before).any()
+    ]
+    assert len(rounds) >= 2
+    for kernel, step in rounds:
+        assert (step == 0) == (rewind is not None)
+        assert (kernel == initial).all() == (rewind == "weights")
+
+
 def test_patterns_in_fit():
     model = model_of(pattern="2:4")
     fit(model, IterativePruning(schedules.Cubic(0.5)))
@@ -367,6 +426,8 @@ def test_the_logger_says_what_to_install(monkeypatch, tmp_path):
         ({"scope": "model"}, "`scope` must be one of 'layer', 'global'"),
         ({"frequency": 0}, "`frequency` must be an integer >= 1"),
         ({"frequency": 1.5}, "`frequency` must be an integer >= 1"),
+        ({"regrow": 1}, "`regrow` must be True or False"),
+        ({"rewind": "masks"}, "`rewind` must be one of None, 'weights'"),
     ],
 )
 def test_bad_arguments(arguments, message):

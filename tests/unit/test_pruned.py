@@ -36,6 +36,13 @@ def test_sparsity_threshold_and_quality():
     assert kept(layer) == (np.abs(KERNEL) >= KERNEL.std()).astype(int).tolist()
 
 
+def test_a_splice_compares_masked_weights_with_all_others():
+    layer = layer_of()
+    layer.mask.assign([[1, 0], [1, 1], [1, 0], [0, 1]])
+    layer.prune(sparsity=0.5, splice=True)
+    assert kept(layer) == [[0, 1], [1, 0], [0, 1], [1, 0]]
+
+
 def test_quality_is_of_the_weights_that_are_left():
     layer = layer_of()
     layer.mask.assign([[0, 1], [0, 0], [0, 1], [0, 0]])

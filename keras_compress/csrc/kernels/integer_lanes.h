@@ -103,33 +103,39 @@ inline void RowAlone(const int8_t* panel, int64_t steps,
   }
 }
 
-// Sums of up to kRows rows by up to kVectors vectors, without bias.
-template <class Lanes, int C, bool kSmall>
-inline void Rows(const IntegerWeights& weights, int64_t panel,
+// Sums of `count` rows, R at most, by C vectors, without bias.
+template <class Lanes, int R, int C, bool kSmall>
+inline void Rows(const int8_t* panels, int64_t stride, int64_t steps,
                  const typename Lanes::Row* rows, int64_t width, int64_t count,
-                 int32_t* to, int64_t to_stride) {
-  const int64_t steps = PanelSteps(weights);
-  const int64_t stride = steps * kIntegerPanel * 4;
-  const int8_t* panels = weights.panels + panel * stride;
+                 int32_t* to) {
   constexpr int kPerPanel = static_cast<int>(kIntegerPanel) / Lanes::kUnits;
-  constexpr int kHalf = Lanes::kRows / 2;
-  if (count == Lanes::kRows) {
-    Tile<Lanes, Lanes::kRows, C, kSmall>(panels, stride, steps, rows, width, to,
-                                         to_stride);
-    return;
-  }
-  if (count >= kHalf && kHalf > 1) {
-    Tile<Lanes, kHalf, C, kSmall>(panels, stride, steps, rows, width, to,
-                                  to_stride);
-    rows += kHalf * width;
-    to += kHalf * to_stride;
-    count -= kHalf;
-  }
-  for (; count > 0; --count, rows += width, to += to_stride) {
+  if constexpr (R == 1) {
     for (int p = 0; p < C / kPerPanel; ++p) {
       RowAlone<Lanes, kSmall>(panels + p * stride, steps, rows,
                               to + p * kIntegerPanel);
     }
+  } else if (count == R) {
+    Tile<Lanes, R, C, kSmall>(panels, stride, steps, rows, width, to,
+                              C * Lanes::kUnits);
+  } else {
+    Rows<Lanes, R - 1, C, kSmall>(panels, stride, steps, rows, width, count,
+                                  to);
+  }
+}
+
+template <class Lanes, int C>
+inline void RowsOf(const IntegerWeights& weights, int64_t panel,
+                   const typename Lanes::Row* rows, int64_t width,
+                   int64_t count, int32_t* to) {
+  const int64_t steps = PanelSteps(weights);
+  const int64_t stride = steps * kIntegerPanel * 4;
+  const int8_t* panels = weights.panels + panel * stride;
+  if (weights.bits == 8) {
+    Rows<Lanes, Lanes::kRows, C, false>(panels, stride, steps, rows, width,
+                                        count, to);
+  } else {
+    Rows<Lanes, Lanes::kRows, C, true>(panels, stride, steps, rows, width,
+                                       count, to);
   }
 }
 
@@ -142,14 +148,35 @@ inline void Block(const IntegerWeights& weights, const void* prepared,
   const int64_t unit = panel * kIntegerPanel;
   const int64_t left = weights.units - unit;
   const int64_t units = left < kUnits ? left : kUnits;
-  for (; row < row_end; row += Lanes::kRows) {
-    const int64_t count =
-        row_end - row < Lanes::kRows ? row_end - row : Lanes::kRows;
+  for (int64_t count; row < row_end; row += count) {
+    // Tiles of nearly the same height: a low one costs nearly as much.
+    const int64_t rows = row_end - row;
+    const int64_t tiles = (rows + Lanes::kRows - 1) / Lanes::kRows;
+    count = (rows + tiles - 1) / tiles;
     Lanes::template Add32<C>(weights, prepared, given, row, count, panel, sums);
     for (int64_t r = 0; r < count; ++r) {
       int32_t* of_row = sums + r * kUnits;
       Lanes::Correct(weights, given, unit, units, of_row);
       Finish(output, weights.units, row + r, unit, units, of_row);
+    }
+  }
+}
+
+// The panels [panel, panel_end), which are fewer than those of C vectors.
+template <class Lanes, int C>
+inline void LastPanels(const IntegerWeights& weights, const void* prepared,
+                       const IntegerRows& given, const IntegerOutput& output,
+                       int64_t row, int64_t row_end, int64_t panel,
+                       int64_t panel_end) {
+  constexpr int kPerPanel = static_cast<int>(kIntegerPanel) / Lanes::kUnits;
+  constexpr int kFewer = C - kPerPanel;
+  if constexpr (kFewer > 0) {
+    if ((panel_end - panel) * kPerPanel == kFewer) {
+      Block<Lanes, kFewer>(weights, prepared, given, output, row, row_end,
+                           panel);
+    } else {
+      LastPanels<Lanes, kFewer>(weights, prepared, given, output, row, row_end,
+                                panel, panel_end);
     }
   }
 }
@@ -160,16 +187,12 @@ void Product(const IntegerWeights* weights, const void* prepared,
              int64_t row_end, int64_t panel, int64_t panel_end) {
   constexpr int kPerPanel = static_cast<int>(kIntegerPanel) / Lanes::kUnits;
   constexpr int64_t kMany = Lanes::kVectors / kPerPanel;
-  if constexpr (kMany > 1) {
-    for (; panel + kMany <= panel_end; panel += kMany) {
-      Block<Lanes, Lanes::kVectors>(*weights, prepared, *given, *output, row,
-                                    row_end, panel);
-    }
+  for (; panel + kMany <= panel_end; panel += kMany) {
+    Block<Lanes, Lanes::kVectors>(*weights, prepared, *given, *output, row,
+                                  row_end, panel);
   }
-  for (; panel < panel_end; ++panel) {
-    Block<Lanes, kPerPanel>(*weights, prepared, *given, *output, row, row_end,
-                            panel);
-  }
+  LastPanels<Lanes, Lanes::kVectors>(*weights, prepared, *given, *output, row,
+                                     row_end, panel, panel_end);
 }
 
 // For levels whose rows are of 16-bit integers.
@@ -182,13 +205,7 @@ struct Rows16 {
                     int64_t panel, int32_t* sums) {
     const int64_t width = PaddedInputs(weights.inputs);
     const int16_t* rows = static_cast<const int16_t*>(prepared) + row * width;
-    if (weights.bits == 8) {
-      Rows<Lanes, C, false>(weights, panel, rows, width, count, sums,
-                            C * Lanes::kUnits);
-    } else {
-      Rows<Lanes, C, true>(weights, panel, rows, width, count, sums,
-                           C * Lanes::kUnits);
-    }
+    RowsOf<Lanes, C>(weights, panel, rows, width, count, sums);
   }
   static void Correct(const IntegerWeights& weights, const IntegerRows&,
                       int64_t unit, int64_t units, int32_t* sums) {

@@ -148,20 +148,25 @@ class Plan {
     const int64_t across = columns_.Classes();
     int64_t row_class = -1;
     const int32_t** pointer = pointers;
-    for (int64_t y = 0; y < g.out_height; ++y) {
-      const bool same = rows_.Same(y);
-      row_class += !same;
+    for (int64_t y = 0; y < g.out_height; ++y, pointer += g.out_width) {
+      if (rows_.Same(y)) {  // as the line above
+        memcpy(pointer, pointer - g.out_width,
+               static_cast<size_t>(g.out_width) * sizeof(*pointer));
+        continue;
+      }
+      ++row_class;
       int64_t column_class = -1;
-      for (int64_t x = 0; x < g.out_width; ++x, ++pointer) {
-        const bool known = columns_.Same(x);
-        column_class += !known;
-        if (rows_.Whole(y) && columns_.Whole(x)) {
-          *pointer = weights.kept;
+      for (int64_t x = 0; x < g.out_width; ++x) {
+        if (columns_.Same(x)) {
+          pointer[x] = pointer[x - 1];
           continue;
         }
+        ++column_class;
+        pointer[x] = weights.kept;
+        if (rows_.Whole(y) && columns_.Whole(x)) continue;
         int32_t* vector = vectors + (row_class * across + column_class) * units;
-        if (!same && !known) Inside(y, x, sums, vector);
-        *pointer = vector;
+        Inside(y, x, sums, vector);
+        pointer[x] = vector;
       }
     }
     for (int64_t i = places; i < group * places; ++i) {

@@ -3,6 +3,10 @@
 // Included inside an anonymous namespace, before xnor_lanes.h, which says what
 // Lanes is.
 
+// Totals stay in registers only where nothing is called between their sums and
+// their end.
+#define KC_INLINE inline __attribute__((always_inline))
+
 // Where the parts of a row are, and how many weights its sums begin with.
 struct DenseRows {
   static constexpr bool kWhole = true;  // one part
@@ -28,47 +32,71 @@ struct PartedRows {
   }
 };
 
-// 16 bits of a row of bits; the last half word writes the other half too.
+// 16 bits for each panel.
+template <int kPanels>
+struct BitsOf;
+template <>
+struct BitsOf<1> {
+  using Type = uint16_t;
+};
+template <>
+struct BitsOf<2> {
+  using Type = uint32_t;
+};
+template <>
+struct BitsOf<4> {
+  using Type = uint64_t;
+};
+
+// Of 1, 2 or 4 panels of a row; the last half word writes the other half too.
+template <int kPanels>
 inline void StoreBits(const XnorWeights& weights, const XnorOutput& output,
-                      int64_t m, int64_t panel, uint32_t bits) {
-  uint8_t* halves = static_cast<uint8_t*>(output.data) +
-                    m * ((weights.units + 31) / 32) * 4 + panel * 2;
-  uint16_t flips;
-  memcpy(&flips, reinterpret_cast<const uint8_t*>(output.flips) + panel * 2, 2);
-  const uint16_t half = static_cast<uint16_t>(bits) ^ flips;
-  memcpy(halves, &half, 2);
-  if (panel % 2 == 0 && kPanelUnits * (panel + 1) >= weights.units) {
-    memset(halves + 2, 0, 2);
+                      int64_t m, int64_t panel,
+                      typename BitsOf<kPanels>::Type bits) {
+  uint8_t* to = static_cast<uint8_t*>(output.data) +
+                m * ((weights.units + 31) / 32) * 4 + panel * 2;
+  typename BitsOf<kPanels>::Type flips;
+  memcpy(&flips, reinterpret_cast<const uint8_t*>(output.flips) + panel * 2,
+         sizeof(flips));
+  bits ^= flips;
+  memcpy(to, &bits, sizeof(bits));
+  if (kPanels == 1 && panel % 2 == 0 &&
+      kPanelUnits * (panel + 1) >= weights.units) {
+    memset(to + 2, 0, 2);
   }
 }
 
-// Makes floats of totals. No scale is 1 and no bias is -0, which change
-// nothing.
-template <class Lanes, bool kStream, int R, int C, class Rows>
-inline void Floats(const XnorWeights& weights, const Rows& rows,
-                   const XnorOutput& output, int64_t m, int64_t n,
-                   const typename Lanes::Vec (&total)[R][C]) {
+// Makes floats of totals. No bias is -0, which changes nothing.
+template <class Lanes, bool kScaled, bool kStream, int R, int C, class Rows>
+KC_INLINE void Floats(const XnorWeights& weights, const Rows& rows,
+                      const XnorOutput& output, int64_t m, int64_t n,
+                      const typename Lanes::Vec (&total)[R][C]) {
+  const int32_t* kept[R];
+  float* to[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    kept[r] = rows.Kept(m + r) + n;
+    to[r] = static_cast<float*>(output.data) + (m + r) * weights.units + n;
+  }
 #pragma GCC unroll 16
   for (int c = 0; c < C; ++c) {
-    const int64_t from = n + c * Lanes::kLanes;
-    const auto scale = output.scale != nullptr
-                           ? Lanes::LoadFloats(output.scale + from)
-                           : Lanes::Constant(1.0f);
+    const int64_t at = c * Lanes::kLanes;
     const auto bias = output.bias != nullptr
-                          ? Lanes::LoadFloats(output.bias + from)
+                          ? Lanes::LoadFloats(output.bias + n + at)
                           : Lanes::Constant(-0.0f);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const auto sums =
-          Lanes::Sums(Lanes::LoadInts(rows.Kept(m + r) + from), total[r][c]);
-      const auto value =
-          Lanes::Add(Lanes::Multiply(Lanes::ToFloats(sums), scale), bias);
-      float* to =
-          static_cast<float*>(output.data) + (m + r) * weights.units + from;
-      if (kStream) {
-        Lanes::StreamFloats(to, value);
+      auto value = Lanes::ToFloats(
+          Lanes::Sums(Lanes::LoadInts(kept[r] + at), total[r][c]));
+      if constexpr (kScaled) {
+        value =
+            Lanes::Multiply(value, Lanes::LoadFloats(output.scale + n + at));
+      }
+      value = Lanes::Add(value, bias);
+      if constexpr (kStream) {
+        Lanes::StreamFloats(to[r] + at, value);
       } else {
-        Lanes::StoreFloats(to, value);
+        Lanes::StoreFloats(to[r] + at, value);
       }
     }
   }
@@ -76,39 +104,46 @@ inline void Floats(const XnorWeights& weights, const Rows& rows,
 
 // Makes outputs of the totals of R rows by C vectors, which is whole panels.
 template <class Lanes, int kKind, int R, int C, class Rows>
-inline void Finish(const XnorWeights& weights, const Rows& rows,
-                   const XnorOutput& output, int64_t m, int64_t panel,
-                   const typename Lanes::Vec (&total)[R][C]) {
-  constexpr int kPerPanel = kPanelUnits / Lanes::kLanes;
+KC_INLINE void Finish(const XnorWeights& weights, const Rows& rows,
+                      const XnorOutput& output, int64_t m, int64_t panel,
+                      const typename Lanes::Vec (&total)[R][C]) {
   const int64_t n = panel * kPanelUnits;
   if constexpr (kKind == kXnorFloats) {
-    if (output.stream) {
-      Floats<Lanes, true, R, C>(weights, rows, output, m, n, total);
+    if (output.scale != nullptr) {
+      if (output.stream) {
+        Floats<Lanes, true, true>(weights, rows, output, m, n, total);
+      } else {
+        Floats<Lanes, true, false>(weights, rows, output, m, n, total);
+      }
+    } else if (output.stream) {
+      Floats<Lanes, false, true>(weights, rows, output, m, n, total);
     } else {
-      Floats<Lanes, false, R, C>(weights, rows, output, m, n, total);
+      Floats<Lanes, false, false>(weights, rows, output, m, n, total);
     }
     return;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-    uint32_t bits = 0;
+    const int32_t* kept = rows.Kept(m + r) + n;
+    using Bits = typename BitsOf<C * Lanes::kLanes / kPanelUnits>::Type;
+    Bits bits = 0;
 #pragma GCC unroll 16
     for (int c = 0; c < C; ++c) {
-      const int64_t from = n + c * Lanes::kLanes;
-      const auto sums =
-          Lanes::Sums(Lanes::LoadInts(rows.Kept(m + r) + from), total[r][c]);
+      const int64_t at = c * Lanes::kLanes;
+      const auto sums = Lanes::Sums(Lanes::LoadInts(kept + at), total[r][c]);
       if constexpr (kKind == kXnorSums) {
-        Lanes::StoreInts(
-            static_cast<int32_t*>(output.data) + (m + r) * weights.units + from,
-            sums);
-        continue;
+        Lanes::StoreInts(static_cast<int32_t*>(output.data) +
+                             (m + r) * weights.units + n + at,
+                         sums);
+      } else {
+        const Bits below = static_cast<Bits>(
+            Lanes::Below(sums, Lanes::LoadInts(output.thresholds + n + at)));
+        bits |= static_cast<Bits>(below << at);
       }
-      bits |= Lanes::Below(sums, Lanes::LoadInts(output.thresholds + from))
-              << (c % kPerPanel * Lanes::kLanes);
-      if (c % kPerPanel == kPerPanel - 1) {
-        StoreBits(weights, output, m + r, panel + c / kPerPanel, bits);
-        bits = 0;
-      }
+    }
+    if constexpr (kKind == kXnorBits) {
+      StoreBits<C * Lanes::kLanes / kPanelUnits>(weights, output, m + r, panel,
+                                                 bits);
     }
   }
 }
@@ -139,7 +174,8 @@ __attribute__((noinline)) void FinishPart(
       } else {
         bits |= uint32_t{sum < output.thresholds[n]} << (n % kPanelUnits);
         if (n % kPanelUnits == kPanelUnits - 1 || n + 1 == weights.units) {
-          StoreBits(weights, output, m + r, n / kPanelUnits, bits);
+          StoreBits<1>(weights, output, m + r, n / kPanelUnits,
+                       static_cast<uint16_t>(bits));
           bits = 0;
         }
       }

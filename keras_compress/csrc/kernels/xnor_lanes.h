@@ -22,8 +22,9 @@ constexpr int64_t kUnlimited = INT64_MAX;
 
 // Counts where R rows differ from C vectors of units.
 template <class Lanes, int R, int C, bool kMasked, class Rows>
-inline void Differences(const XnorWeights& weights, const Rows& rows, int64_t m,
-                        int64_t panel, typename Lanes::Vec (&total)[R][C]) {
+KC_INLINE void Differences(const XnorWeights& weights, const Rows& rows,
+                           int64_t m, int64_t panel,
+                           typename Lanes::Vec (&total)[R][C]) {
   using Vec = typename Lanes::Vec;
   constexpr int kPerPanel = kPanelUnits / Lanes::kLanes;
   const int64_t stride = weights.stride * kPanelUnits;
@@ -106,8 +107,8 @@ inline void Differences(const XnorWeights& weights, const Rows& rows, int64_t m,
 // One row by one vector: words are read in the order in which they lie, which
 // is what memory is fastest at, and summed in 4 turns, that need not wait.
 template <class Lanes, bool kMasked, class Rows>
-inline void RowAlone(const XnorWeights& weights, const Rows& rows, int64_t m,
-                     int64_t panel, typename Lanes::Vec (&total)[1][1]) {
+KC_INLINE void RowAlone(const XnorWeights& weights, const Rows& rows, int64_t m,
+                        int64_t panel, typename Lanes::Vec (&total)[1][1]) {
   using Vec = typename Lanes::Vec;
   const int64_t parts = Rows::kWhole ? 1 : weights.segments;
   const int64_t words =
@@ -157,7 +158,12 @@ inline void Tile(const XnorWeights& weights, const Rows& rows,
   if (panel * kPanelUnits + C * Lanes::kLanes <= weights.units) {
     Finish<Lanes, kKind, R, C>(weights, rows, output, m, panel, total);
   } else {
-    FinishPart<Lanes, R, C>(weights, rows, output, m, panel, total);
+    // A copy, so that totals need no memory where all panels are whole.
+    typename Lanes::Vec part[R][C];
+    for (int r = 0; r < R; ++r) {
+      for (int c = 0; c < C; ++c) part[r][c] = total[r][c];
+    }
+    FinishPart<Lanes, R, C>(weights, rows, output, m, panel, part);
   }
 }
 

@@ -1,0 +1,300 @@
+"""Products of integers against float products, side by side in one process.
+
+    taskset -c 1 python benchmarks/bench_fixed_point.py
+
+Float32 in, float32 out: quantizing the inputs is part of it. `int8` and `int4` have
+inputs of 8 bits, `w8a16` has inputs of 16 bits and weights of 8; `codes` takes and
+gives bytes, as a hidden layer of a packed model does. `tf` is a float32 matmul and
+bias. See README.md beside this file for what the other columns count.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+SHAPES = [(784, 300), (784, 1024), (1024, 1024), (4096, 4096)]
+BATCHES = [1, 16, 64, 256]
+CHAIN = 32
+KINDS = {"float32": 0, "int8": 2}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="one row, one round")
+    parser.add_argument("--json", metavar="FILE", help="append one line a row")
+    parser.add_argument("--threads", type=int, default=1, help="of all that run")
+    parser.add_argument("--core", type=int, default=None, help="run on this core only")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument(
+        "--levels", action="store_true", help="int8 at every SIMD level"
+    )
+    parser.add_argument("--batch", type=int, help="this batch alone")
+    parser.add_argument("--inputs", type=int, help="shapes of so many inputs alone")
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="count the time of this process alone, where others want the machine, too",
+    )
+    parser.add_argument("--kernel-only", action="store_true", help="no ops of ours")
+    return parser.parse_args()
+
+
+def interleaved(functions, rounds, clock, budget=4e-4):
+    """The median time of each function in microseconds, taken in turns."""
+    repeats = []
+    for function in functions:
+        function()
+        start = clock()
+        function()
+        once = clock() - start
+        repeats.append(max(1, int(budget / once)))
+    times = [[] for _ in functions]
+    for _ in range(rounds):
+        for function, count, taken in zip(functions, repeats, times, strict=True):
+            start = clock()
+            for _ in range(count):
+                function()
+            taken.append((clock() - start) / count)
+    return [1e6 * statistics.median(taken) for taken in times]
+
+
+def aligned(array):
+    """A copy that begins where a cache line does, as TensorFlow's tensors do."""
+    import numpy as np
+
+    held = np.empty(array.nbytes + 64, np.uint8)
+    skip = -held.ctypes.data % 64
+    copy = held[skip : skip + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+class Product(ctypes.Structure):
+    """`KcIntegerProduct` of integer_api.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("inputs", "units", "bits")),
+        *((name, ctypes.c_void_p) for name in ("panels", "column_sums", "bias")),
+        *((name, ctypes.c_int64) for name in ("row_kind", "fraction")),
+        *((name, ctypes.c_int64) for name in ("low", "high", "rounding")),
+        *((name, ctypes.c_int64) for name in ("output_kind", "requantize")),
+        *((f"output_{name}", ctypes.c_int64) for name in ("low", "high", "rounding")),
+        *((name, ctypes.c_void_p) for name in ("shifts", "scales")),
+    )
+
+
+class Layer:
+    """Weights of so many bits, as the kernel and the op take them."""
+
+    def __init__(self, matrix, bits, fraction, limits):
+        import numpy as np
+
+        from keras_compress.functional import integers
+
+        top = 2 ** (bits - 1) - 1
+        step = np.abs(matrix).max() / top
+        codes = np.rint(matrix / step).astype(np.int64)
+        units = codes.shape[1]
+        self.bits, self.fraction, self.limits = bits, fraction, limits
+        self.panels = aligned(integers.pack_panels(codes, bits))
+        self.sums = aligned(codes.sum(axis=0).astype(np.int32))
+        self.bias = aligned(np.arange(units, dtype=np.int32))
+        self.shifts = np.full(units, 12, np.int32)
+        self.scales = np.full(units, 2.0**-12, np.float32)
+        self.shape = codes.shape
+
+    def call(self, library, rows, outputs):
+        arrays = (self.panels, self.sums, self.bias)
+        product = Product(
+            *self.shape,
+            self.bits,
+            *(array.ctypes.data for array in arrays),
+            KINDS[str(rows.dtype)],
+            *(self.fraction, *self.limits, 0),
+            *(KINDS[str(outputs.dtype)], int(outputs.dtype != "float32")),
+            *(-128, 127, 0),
+            *(array.ctypes.data for array in (self.shifts, self.scales)),
+        )
+        ready = (
+            ctypes.byref(product),
+            ctypes.c_void_p(rows.ctypes.data),
+            ctypes.c_int64(len(rows)),
+            ctypes.c_void_p(outputs.ctypes.data),
+        )
+        keep = (self, rows, outputs, product)
+        return lambda: library.kc_integer_matmul(*ready) and keep
+
+
+def chained(tf, product, inputs, weights):
+    """32 products in one graph, each waiting for the one before it.
+
+    Reading a variable costs no copy, and is an effect, so that two equal products are
+    not taken for one; `main` turns off what would drop those nobody looks at.
+    """
+    held = tf.Variable(inputs)
+
+    @tf.function(autograph=False)
+    def chain():
+        read = [weight.read_value() for weight in weights]
+        outputs = product(held.read_value(), *read)
+        for _ in range(CHAIN - 1):
+            with tf.control_dependencies([outputs]):
+                outputs = product(held.read_value(), *read)
+        return outputs
+
+    return chain
+
+
+def row(args, library, shape, batch):
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_compress import ops
+
+    random = np.random.default_rng(0)
+    matrix = random.standard_normal(shape).astype(np.float32)
+    bias = random.standard_normal(shape[1]).astype(np.float32)
+    inputs = aligned(random.standard_normal((batch, shape[0])).astype(np.float32))
+    outputs = aligned(np.zeros((batch, shape[1]), np.float32))
+    codes = aligned(np.zeros((batch, shape[1]), np.int8))
+    given = aligned(np.rint(inputs * 32).clip(-128, 127).astype(np.int8))
+    library.kc_set_threads(args.threads)
+    layers = {
+        "int8": Layer(matrix, 8, 5, (-128, 127)),
+        "int4": Layer(matrix, 4, 5, (-128, 127)),
+        "w8a16": Layer(matrix, 8, 12, (-32768, 32767)),
+    }
+    columns = {}
+    if args.levels:
+        native = layers["int8"].call(library, inputs, outputs)
+        for level in range(library.kc_num_levels()):
+            name = library.kc_level_name(level).decode()
+            columns[name] = lambda level=level: (library.kc_set_level(level), native())
+    else:
+        for name, layer in layers.items():
+            columns[name] = layer.call(library, inputs, outputs)
+        columns["codes"] = layers["int8"].call(library, given, codes)
+    x, w, b = (tf.constant(array) for array in (inputs, matrix, bias))
+
+    def floats(x, w):
+        return tf.nn.bias_add(tf.matmul(x, w), b)
+
+    columns["tf"] = chained(tf, floats, x, [tf.Variable(w)])
+    if not args.kernel_only and not args.levels:
+        layer = layers["int8"]
+        fixed = {"fraction_bits": 5, "limits": (-128, 127), "outputs": "float32"}
+
+        def integers(x, *weights):
+            panels, sums, bias, scales = weights
+            return ops.integer_matmul(
+                x, panels, sums, bias, input_dim=shape[0], scales=scales, **fixed
+            )
+
+        arrays = (layer.panels, layer.sums, layer.bias, layer.scales)
+        held = [tf.Variable(array) for array in arrays]
+        ready = [tf.constant(array) for array in arrays]
+        columns["op"] = chained(tf, integers, x, held)
+        columns["op eager"] = lambda: integers(x, *ready)
+        columns["tf eager"] = lambda: floats(x, w)
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    times = interleaved(list(columns.values()), args.rounds, clock)
+    library.kc_set_level(library.kc_num_levels() - 1)
+    found = dict(zip(columns, times, strict=True))
+    for name in ("op", "tf"):
+        if name in found:
+            found[name] /= CHAIN
+    return found
+
+
+def conditions(library):
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_compress import __version__
+
+    models = (
+        [
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith(("model name", "cpu family"))
+        ]
+        if Path("/proc/cpuinfo").exists()
+        else [platform.processor()]
+    )
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    ).stdout.strip()
+    return {
+        "cpu": " family ".join(reversed(models[:2])),
+        "level": library.kc_level_name(library.kc_level()).decode(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "tensorflow": tf.__version__,
+        "keras_compress": __version__,
+        "commit": commit,
+    }
+
+
+def main():
+    args = arguments()
+    if args.core is not None:
+        os.sched_setaffinity(0, {args.core})
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(args.threads)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+    from tabulate import tabulate
+
+    from keras_compress import ops
+    from keras_compress.ops import _library
+
+    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.optimizer.set_experimental_options(
+        {"dependency_optimization": False, "disable_model_pruning": True}
+    )
+    print(ops.native_status())
+    if not _library.FILE.exists():
+        print("Nothing to measure without the native library.")
+        return
+    library = ctypes.CDLL(str(_library.FILE))
+    library.kc_level_name.restype = ctypes.c_char_p
+    if args.smoke:
+        args.rounds = 1
+    shapes = SHAPES[:1] if args.smoke else SHAPES
+    if args.inputs:
+        shapes = [shape for shape in shapes if shape[0] == args.inputs]
+    batches = [1, 16] if args.smoke else BATCHES
+    if args.batch:
+        batches = [args.batch]
+    facts = conditions(library) | {"threads": args.threads, "cpu time": args.cpu_time}
+    print(facts)
+    rows = []
+    for shape in shapes:
+        for batch in batches:
+            found = row(args, library, shape, batch)
+            line = {"shape": "{}x{}".format(*shape), "batch": batch}
+            line |= {f"{name} us": time for name, time in found.items()}
+            for name in ("int8", "int4", "w8a16", "codes", "op"):
+                if name in found:
+                    line[f"tf / {name}"] = found["tf"] / found[name]
+            if "op eager" in found:
+                line["eager"] = found["tf eager"] / found["op eager"]
+            rows.append(line)
+            if args.json:
+                with open(args.json, "a") as file:
+                    print(json.dumps(line | facts), file=file)
+    print(tabulate(rows, headers="keys", floatfmt=".2f"))
+
+
+if __name__ == "__main__":
+    main()
