@@ -37,18 +37,20 @@ with tempfile.TemporaryDirectory() as folder:
     distiller.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     distiller.fit(data, epochs=epochs)
 
-# A tenth of the teacher's own weights, taught by all of them.
-pruned = distilled.compress(
-    *(teacher, digits, kc.Prune()),
-    epochs=epochs,
-    callbacks=[kc.callbacks.IterativePruning(kc.schedules.Cubic(0.9))],
-)
+# A tenth of the teacher's own weights, then a bit for each of these, taught by all.
+pruning = kc.callbacks.IterativePruning(kc.schedules.Cubic(0.9))
+prune = distilled.Step(kc.Prune(), epochs, (pruning,))
+bits = kc.Bitwise(inputs="bipolar", scale=True)
+binarize = distilled.Step(bits, 2 * epochs, (kc.callbacks.Binarization(),))
+pruned = distilled.compress(teacher, digits, [prune])
+bitwise = distilled.compress(teacher, digits, [prune, binarize])
 
 for name, model in (
     ("teacher", teacher),
     ("small, by labels", alone),
     ("small, distilled", student),
     ("pruned, distilled", kc.pack(pruned)),
+    ("pruned, then bits, distilled", bitwise),
 ):
     weights = kc.report(model).models[0].weights_kept
     error = lenet_300_100.test_error(model, digits)

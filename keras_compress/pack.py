@@ -5,6 +5,7 @@ import keras
 from keras_compress._bit_plan import BitPlan
 from keras_compress._channels import TRAINING_ONLY
 from keras_compress._copies import carry_compile
+from keras_compress._pack_integers import pack_integers, plan_integers
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
 from keras_compress._shrink import shrink
 from keras_compress._validation import check_int
@@ -70,7 +71,8 @@ def pack(model, *, batch=None):
 
     Raises:
         ValueError: If the model has no compressed layer, cannot be rebuilt, has a
-            bitwise layer that is not in stage 2 yet, or `batch` is out of range.
+            bitwise layer that is not in stage 2 yet or a fixed-point one that does not
+            fit into integers of 8 and sums of 32 bits, or `batch` is out of range.
 
     Example:
 
@@ -85,22 +87,21 @@ def pack(model, *, batch=None):
         check_int("batch", batch, minimum=1)
     for _, layer in walk(model):
         _check_binarized(layer)
-        _check_not_fixed(layer)
-    if not any(type(layer) in PACKERS for _, layer in walk(model)):
+    layers = [layer for _, layer in walk(model)]
+    if not any(type(x) in PACKERS or is_fixed_point(x) for x in layers):
         raise ValueError(
             f"`model` must have compressed layers to pack. Received: {model.name!r}, "
             "which has none. Swap some first: keras_compress.swap(model, "
             "keras_compress.Prune())"
         )
 
-    source = (
-        shrink(model) if any(is_pruned(layer) for _, layer in walk(model)) else model
-    )
+    source = shrink(model) if any(map(is_pruned, layers)) else model
     wrapped = set()
-    plan = BitPlan(source, TRAINING_ONLY)
+    bits = BitPlan(source, TRAINING_ONLY)
+    integers = plan_integers(source)
 
     def replace(layer):
-        planned = plan.replace(layer)
+        planned = bits.replace(layer)
         if planned is not None:
             return planned
         if type(layer) in TRAINING_ONLY:
@@ -111,6 +112,8 @@ def pack(model, *, batch=None):
         if is_wrapper(layer) and type(layer) is not keras.layers.TimeDistributed:
             # It may want a kernel, as spectral normalisation does.
             wrapped.add(id(layer.layer))
+        if id(layer) in integers:
+            return pack_integers(layer, integers[id(layer)])
         packer = PACKERS.get(type(layer))
         if packer is None:
             return None
@@ -130,11 +133,6 @@ def _check_binarized(layer):
             f"layer {layer.name!r} in stage {layer.stage_number}. Fit the model with "
             "keras_compress.callbacks.Binarization(), or call `binarize` of the layer."
         )
-
-
-def _check_not_fixed(layer):
-    if is_fixed_point(layer):
-        raise ValueError(f"not in this version: {layer.name}")
 
 
 def _is_dense_in_time(layer):

@@ -11,6 +11,9 @@ run appends a line to the log. Nothing is chosen by the test images.
 """
 
 import argparse
+import json
+import os
+import time
 from pathlib import Path
 
 PUBLISHED = {10: 67.86, 20: 93.86, 50: 98.00, 100: 98.42, 200: 98.51, None: 98.55}
@@ -30,7 +33,7 @@ def arguments():
     add("--epochs", nargs=2, type=int, default=[15, 12], help="dense, and factors")
     add("--rates", nargs=2, type=float, default=[1e-2, 1e-3], help="of Adam")
     add("--batch", type=int, default=512)
-    add("--calibration", type=int, default=10_000, help="images of the training set")
+    add("--calibration", type=int, default=5_000, help="images of the training set")
     add("--trained", nargs="*", type=int, default=[20], help="ranks to train on")
     add("--cache", metavar="FOLDER", default="build/low_rank_mnist")
     add("--log", metavar="FILE", default="low_rank_mnist.jsonl")
@@ -84,7 +87,82 @@ def dense(args, seed, data):
     return keras.models.load_model(path)
 
 
-if __name__ == "__main__":
+def accuracy(model, data):
+    import numpy as np
+
+    scores = model.predict(data.x_test, batch_size=1000, verbose=0)
+    return 100.0 * float(np.mean(scores.argmax(axis=-1) == data.y_test))
+
+
+def parameters(model):
+    """Weights and biases of the products; normalisation folds into them."""
+    kinds = ("Dense", "LowRankDense", "ProjectedDense")
+    layers = [x for x in model.layers if type(x).__name__ in kinds]
+    return sum(layer.count_params() for layer in layers)
+
+
+def run(args, seed, data):
+    import keras
+
+    import keras_compress as kc
+
+    model = dense(args, seed, data)
+    yield {"method": "dense", "rank": None, "accuracy": accuracy(model, data)} | {
+        "parameters": parameters(model),
+        "published": PUBLISHED[None],
+    }
+    calibration = data.x_train[: args.calibration]
+    for rank in args.ranks:
+        for method in ("svd", "whitened_svd"):
+            start = time.perf_counter()
+            config = kc.LowRank(rank=rank, method=method)
+            white = method == "whitened_svd"
+            small = kc.swap(
+                model, config, where="fc*", data=calibration if white else None
+            )
+            seconds = time.perf_counter() - start
+            found = {"method": method, "rank": rank, "seconds": seconds}
+            found |= {
+                "accuracy": accuracy(small, data),
+                "parameters": parameters(small),
+            }
+            yield found | {"published": PUBLISHED.get(rank) if not white else None}
+            if white and rank in args.trained:
+                keras.utils.set_random_seed(seed)
+                start = time.perf_counter()
+                fit(args, small, data, args.epochs[1], args.rates[1])
+                found["method"] = "whitened_svd, trained on as factors"
+                found["seconds"] = time.perf_counter() - start
+                found["accuracy"] = accuracy(small, data)
+                yield found | {"published": PUBLISHED_TRAINED.get(rank)}
+                packed = kc.pack(small)
+                found["method"] = "the same, packed"
+                yield found | {"accuracy": accuracy(packed, data)}
+
+
+def main():
     args = arguments()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if args.smoke:
+        args.width, args.epochs, args.ranks = 64, [3, 3], [5, 20]
+    import keras
+    import tensorflow as tf
+    from tabulate import tabulate
+
     data = load(args.smoke)
-    dense(args, args.seeds[0], data)
+    rows = []
+    for seed in args.seeds:
+        for found in run(args, seed, data):
+            row = {"seed": seed} | found
+            rows.append(row)
+            line = vars(args) | row | {"keras": keras.__version__}
+            with open(args.log, "a") as file:
+                print(json.dumps(line | {"tensorflow": tf.__version__}), file=file)
+            print(json.dumps(row), flush=True)
+    columns = ["seed", "method", "rank", "parameters", "accuracy", "published"]
+    table = [[row.get(name) for name in columns] for row in rows]
+    print(tabulate(table, headers=columns, floatfmt=".2f", tablefmt="github"))
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ from keras_compress.distillation.outputs import (
     student_outputs,
     teacher_outputs,
 )
-from keras_compress.distillation.teachers import check_shapes, listen
+from keras_compress.distillation.teachers import check_pair, listen
 from keras_compress.distillation.terms import Settings, soft_terms
 
 
@@ -42,7 +42,7 @@ class Objective:
     def check(self, teachers):
         """Raises where these cannot teach this student; makes projections."""
         for teacher in teachers:
-            check_shapes(self.student, teacher)
+            check_pair(self.student, teacher)
         self._check_kinds(teachers)
         self.matching.follow(teachers)
 

@@ -95,10 +95,35 @@ def check_weights(weights, count):
     return tuple(one / sum(weights) for one in weights)
 
 
-def check_shapes(student, teacher):
+def check_pair(student, teacher):
+    """Raises where a teacher cannot teach the student, as far as that can be seen."""
+    ours = {id(variable) for variable in student.trainable_variables}
+    shared = [v.path for v in teacher.trainable_variables if id(v) in ours]
+    if shared:
+        raise ValueError(
+            "`teachers` must share no trainable weights with the student, for they "
+            f"would be trained with it. Received: {teacher.name!r}, which shares "
+            f"{', '.join(shared[:3])}; copy it by keras.models.clone_model and "
+            "set_weights, or freeze what is shared"
+        )
+    if is_graph(student) and is_graph(teacher):
+        _check_inputs(student, teacher)
+        _check_outputs(student, teacher)
+
+
+def _check_inputs(student, teacher):
+    """Raises where no input fits both. Keras itself adds or drops a last axis of 1."""
+    pairs = [tuple(model.inputs[0].shape) for model in (student, teacher)]
+    alone = len(student.inputs) == len(teacher.inputs) == 1
+    if alone and len(pairs[0]) == len(pairs[1]) and not same_sides(*pairs):
+        raise ValueError(
+            f"`teachers` must be models of the student's inputs, {pairs[0]}. "
+            f"Received: {teacher.name!r}, whose inputs are {pairs[1]}"
+        )
+
+
+def _check_outputs(student, teacher):
     """Raises where the outputs of a teacher cannot be held against the student's."""
-    if not (is_graph(student) and is_graph(teacher)):
-        return
     ours, theirs = (
         keras.tree.map_structure(
             lambda tensor: tuple(tensor.shape), output_structure(model)

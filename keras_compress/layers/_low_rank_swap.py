@@ -131,10 +131,7 @@ class LowRank(SwapConfig):
 
     def convert(self, layer):
         kernel = kernel_of(layer)
-        if isinstance(layer, keras.layers.Conv2D):
-            rank = self._convolution_rank(kernel)
-        else:
-            rank = self.matrix_rank(kernel.shape, lambda: singular_values(kernel))
+        rank = self.rank_of(layer, kernel)
         kept = self.does_not_pay(layer, rank)
         if kept is not None:
             return kept
@@ -147,6 +144,12 @@ class LowRank(SwapConfig):
             new.factorize(kernel)
 
         return new, fill
+
+    def rank_of(self, layer, kernel):
+        """The rank for a layer with this kernel, `None` where none is enough."""
+        if isinstance(layer, keras.layers.Conv2D):
+            return self._convolution_rank(kernel)
+        return self.matrix_rank(kernel.shape, lambda: singular_values(kernel))
 
     def matrix_rank(self, shape, spectrum):
         """The rank for a matrix of this shape.

@@ -147,7 +147,6 @@ CASES = [
         config=kc.FixedPoint(),
         parent_arguments=DENSE,
         on=ON,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.PrunedFixedPointDense,
@@ -159,7 +158,6 @@ CASES = [
         config=(kc.FixedPoint(), kc.Prune()),
         parent_arguments=DENSE,
         on=ON,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.FixedPointConv2D,
@@ -171,7 +169,6 @@ CASES = [
         config=kc.FixedPoint(),
         parent_arguments=CONV2D,
         on=ON,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.PrunedFixedPointConv2D,
@@ -183,7 +180,6 @@ CASES = [
         config=(kc.FixedPoint(), kc.Prune()),
         parent_arguments=CONV2D,
         on=ON,
-        packs=False,
     ),
 ]
 

@@ -1,5 +1,6 @@
 """Teachers' outputs on disk: as good as the teachers, and never those of others."""
 
+import contextlib
 import os
 
 import keras
@@ -401,3 +402,18 @@ def test_cached_teachers_compiled_and_in_mixed_precision(tmp_path):
         distiller.compile("sgd", LOGITS, **arguments)
         history = distiller.fit(cached, epochs=3, verbose=0).history
         assert history["loss"][-1] < history["loss"][0]
+
+
+def test_cached_teachers_on_replicas_do_what_they_do_on_one(tmp_path, two_replicas):
+    cached = cache_logits(network(12), data_of(batch=32), tmp_path / "cache")
+    source, results = network(), []
+    for scope in (two_replicas.scope, contextlib.nullcontext):
+        with scope():
+            student = network()
+            distiller = kc.Distiller(student)
+            distiller.compile("sgd", LOGITS)
+        student.set_weights(source.get_weights())
+        distiller.fit(cached, epochs=2, verbose=0)
+        results.append(student.get_weights())
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

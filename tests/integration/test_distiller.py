@@ -562,6 +562,10 @@ def test_a_teacher_with_a_native_layer_turns_xla_off():
             r"`teachers` .* student's shapes, \(None, 3\)\. Received: .* \(None, 5\)",
         ),
         (
+            {"teachers": keras.Sequential([keras.Input((7,)), layers.Dense(3)])},
+            r"`teachers` .* student's inputs, \(None, 6\)\. Received: .* \(None, 7\)",
+        ),
+        (
             {"teachers": [network(), two_heads()]},
             "`teachers` must be models with outputs",
         ),
@@ -571,6 +575,21 @@ def test_bad_arguments(arguments, message):
     arguments = {"student": network(), "teachers": network(), **arguments}
     with pytest.raises(ValueError, match=message):
         kc.Distiller(**arguments)
+
+
+def test_a_teacher_that_would_be_trained_is_refused():
+    student, trunk = network(), network()
+    inputs = keras.Input((6,))
+    hidden = trunk.layers[0]
+    teacher = keras.Model(inputs, layers.Dense(3, name="top")(hidden(inputs)))
+    other = keras.Model(inputs, layers.Dense(3, name="top")(hidden(inputs)))
+    for one, two in ((student, student), (teacher, [network(), other])):
+        with pytest.raises(ValueError, match="share no trainable weights"):
+            kc.Distiller(one, two)
+    hidden.trainable = False
+    before = values_of(other)
+    distiller_of(teacher, other).fit(X, Y, verbose=0)
+    assert_same_values(before, values_of(other))
 
 
 def test_bad_values_later():
