@@ -175,14 +175,13 @@ class PackedSigns(keras.layers.Layer):
     def weights_of_op(self):
         """`(signs, masks, kept)`, as of `ops.xnor_matmul`."""
         # An op reads variables itself, and sooner than Keras does.
-        signs = self.signs.value
-        masks, kept = (
-            no_masks(self.signs.shape[1]),
-            all_kept(self.unit_count, self.fan_in),
+        masks = no_masks(self.signs.shape[1])
+        kept = all_kept(self.unit_count, self.fan_in)
+        return (
+            self.signs.value,
+            masks if self.masks is None else self.masks.value,
+            kept if self.kept is None else self.kept.value,
         )
-        if self.masks is not None:
-            masks = self.masks.value
-        return signs, masks, kept if self.kept is None else self.kept.value
 
     def limits_of_op(self):
         """`(thresholds, flips)` of a layer that gives bits."""
