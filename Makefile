@@ -75,7 +75,8 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CLANG_FORMATTED)
 
-# sdist -> wheel from the sdist -> a new environment -> tests from an empty folder.
+# sdist -> wheel from the sdist -> a new environment -> tests from an empty folder: here
+# of what needs the files of a wheel; `compat` runs the others on the same wheel.
 wheel: install
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m build --no-isolation --sdist --outdir build/wheel . >build/wheel.log
@@ -84,7 +85,8 @@ wheel: install
 	$(call ENVIRONMENT,build/wheel/venv,build/wheel/*.whl,available: scalar)
 	$(call EMPTY,build/wheel/empty)
 	cd build/wheel/empty && ../venv/bin/python -m pytest -n $(WORKERS) -q \
-		tests/golden tests/integration tests/kernels tests/meta
+		tests/golden tests/meta tests/kernels/test_library.py \
+		$(addprefix tests/integration/test_,cli.py demo.py export.py pack.py)
 
 # A build without a compiler: what may use native ops, in plain TensorFlow.
 pure: install
@@ -95,7 +97,8 @@ pure: install
 	$(call ENVIRONMENT,build/pure/venv,build/pure/*-py3-none-any.whl,not built)
 	$(call EMPTY,build/pure/empty)
 	cd build/pure/empty && ../venv/bin/python -m pytest -n $(WORKERS) -q -rs \
-		tests/unit tests/integration -k "not (distill or cached or swap or report)"
+		tests/unit/test_ops_*.py tests/integration/test_*pack*.py \
+		$(addprefix tests/integration/test_,cli.py demo.py every_layer.py export.py)
 
 # The very wheel that `make wheel` built, under the oldest TensorFlow and Keras.
 compat: install
