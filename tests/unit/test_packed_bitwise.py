@@ -89,6 +89,17 @@ def test_groups_of_channels_begin_with_new_words(twins):
     np.testing.assert_array_equal(found, signs(inputs).reshape(3, -1) @ kernel)
 
 
+@pytest.mark.parametrize("coding", ["sign", "bipolar"])
+def test_a_function_has_no_keras_in_it(coding, monkeypatch):
+    layer = PackedBitwiseDense(3, inputs=coding)
+    layer.build((None, 5))
+    layer.fill(ternary(0, 5, 3, zeros=0), bias=np.zeros(3))
+    expected, function = layer(np.ones((2, 5))), layer.as_function()
+    for name in ("__call__", "call", "rows", "finish"):
+        monkeypatch.setattr(PackedBitwiseDense, name, None)
+    np.testing.assert_array_equal(function(tf.ones((2, 5))), expected)
+
+
 CODINGS = {
     "sign": lambda x: signs(x),
     "bipolar": lambda x: np.where(x >= 0.25, 1, -1),

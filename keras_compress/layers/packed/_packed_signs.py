@@ -13,6 +13,7 @@ from keras_compress.functional.signs import (
     pack_kernel,
     to_panels,
 )
+from keras_compress.layers.packed._constants import all_kept, no_masks
 
 INPUTS = ("sign", "bipolar", "zero_one", "bits", "packed")
 OUTPUTS = ("float32", "bits")
@@ -173,28 +174,24 @@ class PackedSigns(keras.layers.Layer):
 
     def weights_of_op(self):
         """`(signs, masks, kept)`, as of `ops.xnor_matmul`."""
-        signs = ops.convert_to_tensor(self.signs)
-        if self.masks is None:
-            masks = tf.zeros((0, *signs.shape[1:]), tf.uint32)
-        else:
-            masks = ops.convert_to_tensor(self.masks)
-        if self.kept is None:
-            return signs, masks, tf.fill([self.unit_count], self.fan_in)
-        return signs, masks, ops.convert_to_tensor(self.kept)
+        # An op reads variables itself, and sooner than Keras does.
+        masks = no_masks(self.signs.shape[1])
+        kept = all_kept(self.unit_count, self.fan_in)
+        return (
+            self.signs.value,
+            masks if self.masks is None else self.masks.value,
+            kept if self.kept is None else self.kept.value,
+        )
 
     def limits_of_op(self):
         """`(thresholds, flips)` of a layer that gives bits."""
-        return tuple(map(ops.convert_to_tensor, (self.thresholds, self.flips)))
+        return self.thresholds.value, self.flips.value
 
     def _floats_of_op(self):
         if not self.op_finishes:
             return {}
         floats = {"scale": self.factors, "bias": self.bias}
-        return {
-            name: ops.convert_to_tensor(value)
-            for name, value in floats.items()
-            if value is not None
-        }
+        return {name: x.value for name, x in floats.items() if x is not None}
 
     @property
     def op_finishes(self):

@@ -272,7 +272,8 @@ def function_of(members):
         outputs=last.outputs,
         **ends,
     )
-    as_they_are = last.outputs == "bits" or (last.op_finishes and not last.activation)
+    linear = last.activation in (None, keras.activations.linear)
+    as_they_are = last.outputs == "bits" or (last.op_finishes and linear)
     simple = first.compute_dtype == "float32" and as_they_are
     if simple and first.inputs in ("sign", "packed"):
         return product
