@@ -36,7 +36,10 @@ struct Lanes16 {
     return _mm512_sub_epi32(kept, _mm512_add_epi32(total, total));
   }
   static uint32_t Below(Vec sums, Vec thresholds) {
-    return _mm512_cmplt_epi32_mask(sums, thresholds);
+    uint32_t below = _mm512_cmplt_epi32_mask(sums, thresholds);
+    // GCC 12 may else store the 16 bits of a mask and load 32 of them.
+    asm("" : "+r"(below));
+    return below;
   }
   static void StoreInts(int32_t* to, Vec sums) {
     _mm512_storeu_si512(to, sums);
