@@ -1,6 +1,6 @@
 """Larq Compute Engine beside our kernels.
 
-    build/peers/larq/bin/python benchmarks/peers/larq_engine.py
+build/peers/larq/bin/python benchmarks/peers/larq_engine.py
 """
 
 import os
@@ -41,9 +41,7 @@ def engine(shape, filters, size):
         input_shape=shape[1:],
         batch_size=shape[0],
     )
-    model = larq_compute_engine.convert_keras_model(
-        tf_keras.Sequential([layer]), experimental_enable_bitpacked_activations=False
-    )
+    model = larq_compute_engine.convert_keras_model(tf_keras.Sequential([layer]))
     inputs = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
     def way(indirect):

@@ -1,6 +1,6 @@
 """XNNPACK through LiteRT, NumKong and FAISS beside our kernels.
 
-    build/peers/runtime/bin/python benchmarks/peers/runtimes.py
+build/peers/runtime/bin/python benchmarks/peers/runtimes.py
 """
 
 import os
@@ -22,7 +22,6 @@ from side_by_side import (
 )
 
 
-
 def litert(name):
     interpreter = Interpreter(str(BUILD / "models" / f"{name}.tflite"), num_threads=1)
     interpreter.allocate_tensors()
@@ -39,13 +38,12 @@ def distances(inputs, units, batch):
         random.integers(0, 256, (count, inputs // 8), np.uint8)
         for count in (batch, units)
     )
-    # 784 bits are 12.25 words of 64: FAISS and NumKong have bytes.
     packed = numkong.hammings_pack(weights, dtype="uint1")
-    query = numkong.Tensor(rows) if hasattr(numkong, "Tensor") else rows
+    out = numkong.empty((batch, units), dtype="uint32")
     counts = np.zeros((batch, units), np.int32)
     pointers = faiss.swig_ptr(rows), faiss.swig_ptr(weights)
     return {
-        "NumKong": lambda: numkong.hammings_packed(rows, packed) and query,
+        "NumKong": lambda: numkong.hammings_packed(rows, packed, out=out),
         "FAISS": lambda: faiss.hammings(
             *pointers, batch, units, inputs // 8, faiss.swig_ptr(counts)
         ),
