@@ -61,7 +61,7 @@ struct Lanes16 {
 // Packs 64 floats into 2 words. Sign bits are narrowed with saturation from 32
 // to 8 bits, which keeps them, and gathered at once; that of -0 goes before by
 // x & (x - 1). A NaN is found by one comparison for two vectors.
-inline uint64_t Signs64(const float* from, __mmask16* unordered) {
+KC_INLINE uint64_t Signs64(const float* from, __mmask16* unordered) {
   const __m512i one = _mm512_set1_epi32(1);
   __m512 x[4];
   __m512i sign[4];
@@ -87,6 +87,10 @@ inline bool Pack(const float* inputs, int64_t rows, int64_t width,
                  uint32_t* words) {
   const __m512 zero = _mm512_setzero_ps();
   __mmask16 unordered = 0;
+  if (width % 32 == 0) {  // rows that follow one another without a gap
+    width *= rows;
+    rows = width > 0;
+  }
   for (int64_t m = 0; m < rows; ++m) {
     const float* row = inputs + m * width;
     int64_t k = 0;
