@@ -133,20 +133,20 @@ class Kernel:
 
 
 def roofline(kernel):
-    """Multiply-adds in a microsecond of one thread whose operands are in the caches."""
+    """Multiply-adds in a microsecond of one thread, operands in the first cache."""
     import numpy as np
 
     from keras_compress.functional import signs
 
     random = np.random.default_rng(0)
-    matrix = random.standard_normal((8192, 64)).astype(np.float32)
+    matrix = random.standard_normal((4096, 64)).astype(np.float32)
     weights = [aligned(array) for array in signs.pack_kernel(matrix)]
-    rows = aligned(signs.pack_signs(random.standard_normal((64, 8192))))
-    outputs = aligned(np.zeros((64, 2), np.uint32))
+    rows = aligned(signs.pack_signs(random.standard_normal((16, 4096))))
+    outputs = aligned(np.zeros((16, 2), np.uint32))
     bias = np.zeros(64, np.float32)
     kernel.library.kc_set_threads(1)
-    call = kernel.call(rows, 8192, weights, bias, outputs)
-    return 64 * 64 * 8192 / min(interleaved([call], 1)[0] for _ in range(50))
+    call = kernel.call(rows, 4096, weights, bias, outputs)
+    return 16 * 64 * 4096 / min(interleaved([call], 1)[0] for _ in range(50))
 
 
 def chained(tf, product, inputs, weights):

@@ -1,6 +1,7 @@
 """Is every SIMD level the convolution of signs by integers, bit for bit?"""
 
 import ctypes
+import threading
 
 import numpy as np
 import pytest
@@ -164,6 +165,28 @@ def test_any_number_of_threads_gives_the_same(count, batch):
     case = Case((batch, 24, 20, 64), 100, dropped=0.2)
     with native_xnor.threads(count):
         case.check(TABLES[-2:])
+
+
+def test_concurrent_calls():
+    cases = [
+        Case((batch, 20, 18, 64), 70, zeros=batch > 1, dropped=0.2)
+        for batch in (1, 2, 9)
+    ]
+    wrong = []
+
+    def call(case):
+        for _ in range(10):
+            found = case.run(TABLES[-2], case.images, "int32")
+            if not (found == case.sums).all():
+                wrong.append(case)
+
+    with native_xnor.threads(3):
+        callers = [threading.Thread(target=call, args=(case,)) for case in cases]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+    assert not wrong
 
 
 def test_a_window_of_a_pixel_is_a_product():

@@ -36,7 +36,10 @@ struct Lanes16 {
     return _mm512_sub_epi32(kept, _mm512_add_epi32(total, total));
   }
   static uint32_t Below(Vec sums, Vec thresholds) {
-    return _mm512_cmplt_epi32_mask(sums, thresholds);
+    uint32_t below = _mm512_cmplt_epi32_mask(sums, thresholds);
+    // GCC 12 may else store the 16 bits of a mask and load 32 of them.
+    asm("" : "+r"(below));
+    return below;
   }
   static void StoreInts(int32_t* to, Vec sums) {
     _mm512_storeu_si512(to, sums);
@@ -58,7 +61,7 @@ struct Lanes16 {
 // Packs 64 floats into 2 words. Sign bits are narrowed with saturation from 32
 // to 8 bits, which keeps them, and gathered at once; that of -0 goes before by
 // x & (x - 1). A NaN is found by one comparison for two vectors.
-inline uint64_t Signs64(const float* from, __mmask16* unordered) {
+KC_INLINE uint64_t Signs64(const float* from, __mmask16* unordered) {
   const __m512i one = _mm512_set1_epi32(1);
   __m512 x[4];
   __m512i sign[4];
@@ -84,6 +87,10 @@ inline bool Pack(const float* inputs, int64_t rows, int64_t width,
                  uint32_t* words) {
   const __m512 zero = _mm512_setzero_ps();
   __mmask16 unordered = 0;
+  if (width % 32 == 0) {  // rows that follow one another without a gap
+    width *= rows;
+    rows = width > 0;
+  }
   for (int64_t m = 0; m < rows; ++m) {
     const float* row = inputs + m * width;
     int64_t k = 0;

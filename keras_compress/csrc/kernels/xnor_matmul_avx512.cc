@@ -11,8 +11,9 @@
 namespace keras_compress {
 namespace {
 
-#include "xnor_avx512.h"
 #include "xnor_finish.h"
+// After KC_INLINE.
+#include "xnor_avx512.h"
 #include "xnor_lanes.h"
 
 struct Nibbles16 : Lanes16 {

@@ -11,8 +11,9 @@
 namespace keras_compress {
 namespace {
 
-#include "xnor_avx512.h"
 #include "xnor_finish.h"
+// After KC_INLINE.
+#include "xnor_avx512.h"
 #include "xnor_lanes.h"
 
 // 4 x 4 sums in registers. A sum takes 3 operations a word, and 4 start in a
