@@ -1,5 +1,7 @@
 """`pack`: an inference-only model that stores and computes only what is left."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,7 +9,7 @@ from keras import ops
 from keras_compress._copies import carry_compile
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
 from keras_compress._validation import check_int
-from keras_compress.functional.convolution import pays as convolution_pays
+from keras_compress.functional.convolution import is_faster
 from keras_compress.functional.ranks import factors_pay
 from keras_compress.functional.sparse import sparse_pays
 from keras_compress.layers._config import arguments_of, copy_variables
@@ -39,7 +41,8 @@ def pack(model, *, batch=None):
     `keras_compress.functional.sparse.sparse_pays`. Convolutions in groups stay plain.
     Low-rank and projected layers become plain layers one after the other, in a model
     of the layer's name, or are multiplied back into one where that is faster, by
-    `keras_compress.functional.ranks.factors_pay`.
+    `keras_compress.functional.ranks.factors_pay` and
+    `keras_compress.functional.convolution.is_faster`.
     Dropout, noise and activity regularisation vanish (but not where they are called
     with `training=True`, and not subclasses of them, which may do anything). All other
     layers stay as they are, with weights that no longer train. Loss and metrics are
@@ -185,7 +188,18 @@ def _factors_pay(layer, batch):
     shape = tuple(layer.effective_kernel().shape)
     method = getattr(layer, "method", "svd")
     clusters = getattr(layer, "clusters", (1, 1))
-    return convolution_pays(method, shape, layer.kernel_rank, layer.strides, clusters)
+    args = method, shape, layer.kernel_rank, layer.strides, clusters
+    return all(is_faster(*args, _pixels(layer) * size) for size in batches)
+
+
+def _pixels(layer):
+    """Output pixels of an image; 32 x 32 where they are not known, or not the same."""
+    try:
+        shape = layer.output.shape
+    except (AttributeError, ValueError):  # called elsewhere, or more than once
+        return 1024
+    sides = shape[1:3] if layer.data_format == "channels_last" else shape[2:4]
+    return 1024 if None in sides else math.prod(sides)
 
 
 # How each trained layer is packed: a function of the layer, the new name, the batch

@@ -16,7 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
 OBJECTS = MATHS | {
-    *("layers", "_copies", "_rebuild", "_neighbours", "_activations", "_whitening")
+    *("layers", "_copies", "_rebuild", "_neighbours"),
+    *("_activations", "_whitening", "_unfold"),
 }
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report")
@@ -31,6 +32,7 @@ MAY_IMPORT = {
     "_rebuild": {"_validation", "_copies"},
     "_neighbours": {"_rebuild"},
     "_activations": {"_validation"},
+    "_unfold": {"_rebuild", "layers"},
     "_whitening": {"_activations", "_rebuild", "functional", "layers"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
