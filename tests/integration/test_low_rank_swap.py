@@ -162,10 +162,11 @@ def test_forms_train_save_and_load(method, tmp_path):
     model = image_model(padding="same")
     config = kc.LowRank(rank=2, method=method, force=True)
     small = kc.swap(model, config)
-    small.compile(keras.optimizers.Adam(0.01), "mse")
+    # Not traced: that takes most of the time here.
+    small.compile(keras.optimizers.Adam(0.01), "mse", run_eagerly=True)
     inputs = images(model)
     targets = np.zeros((3, *small.output_shape[1:]))
-    losses = small.fit(inputs, targets, epochs=5, verbose=0).history["loss"]
+    losses = small.fit(inputs, targets, epochs=3, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     small.save(tmp_path / "small.keras")
     loaded = keras.models.load_model(tmp_path / "small.keras")
@@ -398,6 +399,34 @@ class TestWhitened:
         small = kc.swap(model, config, data=data)
         plain = kc.swap(model, kc.LowRank(rank=4))
         assert self.error(model, small, data) < self.error(model, plain, data)
+
+    def test_what_cannot_be_seen_is_named(self):
+        import tensorflow as tf
+
+        @keras.saving.register_keras_serializable("tests")
+        class Compiled(keras.layers.Wrapper):
+            def call(self, inputs):
+                return tf.function(self.layer.call)(inputs)
+
+        layer = Compiled(keras.layers.Dense(30, name="inside"))
+        model = keras.Sequential([keras.Input((40,)), layer])
+        config = kc.LowRank(rank=3, method="whitened_svd")
+        with pytest.raises(ValueError, match="'inside' is called on cannot be seen"):
+            kc.swap(model, config, data=np.ones((5, 40)))
+
+    def test_every_step_of_a_sequence_is_seen(self):
+        layer = keras.layers.TimeDistributed(keras.layers.Dense(30, name="inside"))
+        model = keras.Sequential([keras.Input((4, 40)), layer])
+        config = kc.LowRank(rank=3, method="whitened_svd")
+        data = self.data().reshape(100, 4, 40)
+        small = kc.swap(model, config, data=data)
+        flat = keras.Sequential([keras.Input((40,)), keras.layers.Dense(30)])
+        flat.set_weights(model.get_weights())
+        same = kc.swap(flat, config, data=data.reshape(400, 40))
+        new = small.layers[0].layer
+        np.testing.assert_allclose(
+            new.effective_kernel(), same.layers[0].effective_kernel(), atol=1e-4
+        )
 
     def test_what_does_not_pay_stays(self):
         config = kc.LowRank(rank=30, method="whitened_svd")
