@@ -38,6 +38,8 @@ def arguments():
     parts = list(RUNS)
     add("--part", choices=parts, nargs="+", default=["products", "convolutions"])
     add("--shape", type=int, nargs=2, help="this shape of products alone")
+    sizes = ("SIDE", "CHANNELS", "FILTERS", "PIXELS")
+    add("--convolution", type=int, nargs=4, metavar=sizes)
     add("--batches", type=int, nargs="+", default=BATCHES)
     return parser.parse_args()
 
@@ -119,7 +121,8 @@ def convolutions(args):
     from keras_compress.functional import convolution
     from keras_compress.functional.convolution_geometry import Geometry
 
-    side, channels, filters, pixels = (3, 8, 8, 8) if args.smoke else CONVOLUTION
+    given = args.convolution or CONVOLUTION
+    side, channels, filters, pixels = (3, 8, 8, 8) if args.smoke else given
     shape = (side, side, channels, filters)
     random = np.random.default_rng(0)
     images = random.standard_normal((1, pixels, pixels, channels)).astype("float32")

@@ -35,7 +35,8 @@ def pack(model, *, batch=None):
 
     Low-rank and projected layers become plain layers one after the other, in a model
     of the layer's name, or are multiplied back into one where that is faster, by
-    `keras_compress.functional.ranks.factors_pay`.
+    `keras_compress.functional.ranks.factors_pay` and
+    `keras_compress.functional.convolution.is_faster`.
 
     Bitwise layers become `PackedBitwiseDense` and `PackedBitwiseConv2D`, which keep one
     bit a weight, and two where weights are 0. What stands between two of them (biases,

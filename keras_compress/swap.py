@@ -10,6 +10,7 @@ from keras_compress._activations import check_data
 from keras_compress._copies import all_layers, carry_compile
 from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import check_model, rebuild, walk
+from keras_compress._unfold import unfold
 from keras_compress._validation import invalid
 from keras_compress._whitening import whiten
 from keras_compress.layers._config import Kept, Place, SwapConfig
@@ -26,7 +27,8 @@ def swap(model, config, *, where=None, data=None):
 
     Layers are found in Sequential and Functional models, nested to any depth, and
     inside wrappers such as `TimeDistributed`. Swapping a layer that is compressed
-    already adds the technique where the two stack.
+    already adds the technique where the two stack: the factors of a low-rank layer
+    become plain layers, in a model of its name, for whatever technique comes next.
 
     Args:
         model: A built Sequential or Functional model.
@@ -60,7 +62,9 @@ def swap(model, config, *, where=None, data=None):
         raise invalid(
             "data", "None: no config here uses calibration inputs", type(data)
         )
-    matches = matching(model, config, where)
+    source = model
+    model, unfolded = unfold(model, _wants_factors(rules))
+    matches = matching(model, config, where, unfolded)
     _warn_of_unreachable(model, rules)
     chosen = {id(layer): one for _, layer, one in matches}
     place = Place(
@@ -85,8 +89,20 @@ def swap(model, config, *, where=None, data=None):
 
     new = rebuild(model, replace)
     _say_what_was_kept(model, new, kept)
-    carry_compile(model, new)
+    carry_compile(source, new)
     return new
+
+
+def _wants_factors(rules):
+    """Whether a rule means the factors of a layer, by path, layer and its factors."""
+
+    def is_wanted(path, layer, factors):
+        for wanted, one in rules:
+            if _is_wanted(path, layer, wanted):
+                return not one.supports(layer) and all(map(one.supports, factors))
+        return False
+
+    return is_wanted
 
 
 def _fitted(model, matches, data):
@@ -121,13 +137,15 @@ def _lowest(model, data):
     return lambda layer: lowest.get(id(layer))
 
 
-def matching(model, config, where=None):
+def matching(model, config, where=None, unfolded=None):
     """The layers that `swap` would swap with these arguments.
 
     Args:
         model: A built Sequential or Functional model.
         config: As of `swap`.
         where: As of `swap`.
+        unfolded: Mapping from the ids of layers to the path and the layer that they
+            stand for, by which they are found, too.
 
     Returns:
         List of tuples: the layer's path, the layer, and its config.
@@ -141,7 +159,11 @@ def matching(model, config, where=None):
         matches = [
             (path, layer)
             for path, layer in layers
-            if one.supports(layer) and _is_wanted(path, layer, wanted)
+            if one.supports(layer)
+            and (
+                _is_wanted(path, layer, wanted)
+                or _is_wanted(*(unfolded or {}).get(id(layer), ("", None)), wanted)
+            )
         ]
         if not matches:
             raise _nothing_matched(model, layers, one, wanted)
@@ -159,6 +181,8 @@ def _is_wanted(path, layer, wanted):
     """Whether a layer is meant by a glob, a function, or `None` for all."""
     if wanted is None:
         return True
+    if layer is None:
+        return False
     if callable(wanted):
         return bool(wanted(layer))
     return any(fnmatch.fnmatchcase(text, wanted) for text in (layer.name, path))

@@ -34,6 +34,9 @@ def arguments():
     add("--rates", nargs=2, type=float, default=[1e-2, 1e-3], help="of Adam")
     add("--batch", type=int, default=512)
     add("--calibration", type=int, default=5_000, help="images of the training set")
+    add("--methods", nargs="+", default=["svd", "whitened_svd"])
+    add("--distill", action="store_true", help="train on with the dense net as teacher")
+    add("--dropout", type=float, default=0.4, help="while the factors are trained on")
     add("--trained", nargs="*", type=int, default=[20], help="ranks to train on")
     add("--cache", metavar="FOLDER", default="build/low_rank_mnist")
     add("--log", metavar="FILE", default="low_rank_mnist.jsonl")
@@ -64,7 +67,7 @@ def fit(args, model, data, epochs, rate):
     steps = max(1, epochs * (len(data.x_train) // args.batch))
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
-        "sparse_categorical_crossentropy",
+        keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
         jit_compile=True,
     )
@@ -113,7 +116,7 @@ def run(args, seed, data):
     }
     calibration = data.x_train[: args.calibration]
     for rank in args.ranks:
-        for method in ("svd", "whitened_svd"):
+        for method in args.methods:
             start = time.perf_counter()
             config = kc.LowRank(rank=rank, method=method)
             white = method == "whitened_svd"
@@ -130,8 +133,16 @@ def run(args, seed, data):
             if white and rank in args.trained:
                 keras.utils.set_random_seed(seed)
                 start = time.perf_counter()
-                fit(args, small, data, args.epochs[1], args.rates[1])
+                for layer in small.layers:
+                    if isinstance(layer, keras.layers.Dropout):
+                        layer.rate = args.dropout
                 found["method"] = "whitened_svd, trained on as factors"
+                if args.distill:
+                    found["method"] += ", with a teacher"
+                    student = kc.Distiller(small, model, temperature=4.0, alpha=0.9)
+                    fit(args, student, data, args.epochs[1], args.rates[1])
+                else:
+                    fit(args, small, data, args.epochs[1], args.rates[1])
                 found["seconds"] = time.perf_counter() - start
                 found["accuracy"] = accuracy(small, data)
                 yield found | {"published": PUBLISHED_TRAINED.get(rank)}

@@ -175,6 +175,50 @@ def pays(method, shape, rank, strides=(1, 1), clusters=(1, 1)):
     )
 
 
+# By how much the multiply-adds must fall for the steps to be faster in TensorFlow on a
+# CPU, by `benchmarks/bench_low_rank.py` and `benchmarks/paper/low_rank_lenet.py`:
+# windows over single channels and blocks are far from the speed of whole convolutions.
+LEAST_GAIN = MappingProxyType(
+    {
+        "svd": 3.0,
+        "channel_svd": 2.0,
+        "spatial": 2.0,
+        "tucker": 1.5,
+        "cp": 3.0,
+        "monochromatic": 12.0,
+        "bicluster": 12.0,
+    }
+)
+# Whole convolutions with fewer multiply-adds end before a second op has begun.
+LEAST_WORK = 8_000_000
+
+
+def is_faster(method, shape, rank, strides=(1, 1), clusters=(1, 1), pixels=1024):
+    """Whether the steps are faster than the whole convolution, on a CPU.
+
+    Args:
+        method: A key of `FORMS`.
+        shape: `(height, width, channels, filters)` of the kernel.
+        rank: As of `check_rank`.
+        strides: Pair of integers.
+        clusters: Pair of integers, for `"bicluster"`.
+        pixels: Integer >= 1, output pixels of all images that are convolved at once.
+
+    Returns:
+        A `bool`.
+
+    Example:
+
+    >>> shape = (3, 3, 128, 128)
+    >>> is_faster("tucker", shape, rank=32), is_faster("svd", shape, rank=57)
+    (True, False)
+    """
+    size = math.prod(shape)
+    work = multiply_adds(method, shape, rank, strides, clusters)
+    check_int("pixels", pixels, minimum=1)
+    return size >= LEAST_GAIN[method] * work and size * pixels >= LEAST_WORK
+
+
 def rank_within(method, shape, params, clusters=(1, 1)):
     """The largest rank whose factors have at most so many weights.
 

@@ -133,9 +133,10 @@ def largest_rank_below(inputs, outputs):
 def factors_pay(inputs, outputs, rank, batch=1):
     """Whether two products are faster than one, in TensorFlow on a CPU.
 
-    Measured by `benchmarks/bench_low_rank.py`, one thread: at batch 1 the second call
-    costs what half of the saved work gains, above 16 rows four fifths of the
-    multiply-adds are about even.
+    Measured by `benchmarks/bench_low_rank.py`, one thread: up to 16 rows they are
+    faster at half of the multiply-adds, above at four fifths. Where the whole product
+    takes a few microseconds, up to about 2^16 multiply-adds, the second op costs more
+    than it saves: 128 x 128 at batch 1 is slower at every rank.
 
     Args:
         inputs: Integer >= 1.
@@ -150,11 +151,14 @@ def factors_pay(inputs, outputs, rank, batch=1):
 
     >>> factors_pay(1024, 1024, 64), factors_pay(1024, 1024, 400)
     (True, False)
+    >>> factors_pay(128, 128, 8), factors_pay(128, 128, 8, batch=64)
+    (False, True)
     """
     for name, value in (("inputs", inputs), ("outputs", outputs), ("rank", rank)):
         check_int(name, value, minimum=1)
     share = 0.5 if check_int("batch", batch, minimum=1) <= 16 else 0.8
-    return rank * (inputs + outputs) <= share * inputs * outputs
+    is_large = inputs * outputs * batch >= 1 << 16
+    return is_large and rank * (inputs + outputs) <= share * inputs * outputs
 
 
 def gavish_donoho_rank(spectrum, shape):

@@ -4,8 +4,16 @@ import keras
 from keras import ops
 
 from keras_compress.layers._config import arguments_of
+from keras_compress.layers._factored import Factored
 from keras_compress.layers.low_rank import LowRankDense
 from keras_compress.layers.projected import Projected, ProjectedDense
+
+
+def has_factors(layer):
+    """Whether `layer` computes with factors."""
+    if isinstance(layer, Projected):
+        return layer.kernel_rank is not None
+    return isinstance(layer, Factored)
 
 
 def factor_layers(layer, name):

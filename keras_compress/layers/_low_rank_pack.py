@@ -1,8 +1,10 @@
 """How a low-rank layer becomes plain layers, one for each factor or one in all."""
 
+import math
+
 import keras
 
-from keras_compress.functional.convolution import pays as convolution_pays
+from keras_compress.functional.convolution import is_faster
 from keras_compress.functional.ranks import factors_pay
 from keras_compress.layers._config import arguments_of, copy_variables
 from keras_compress.layers._factor_layers import factor_layers
@@ -48,4 +50,15 @@ def _factors_pay(layer, batch):
     shape = tuple(layer.effective_kernel().shape)
     method = getattr(layer, "method", "svd")
     clusters = getattr(layer, "clusters", (1, 1))
-    return convolution_pays(method, shape, layer.kernel_rank, layer.strides, clusters)
+    args = method, shape, layer.kernel_rank, layer.strides, clusters
+    return all(is_faster(*args, _pixels(layer) * size) for size in batches)
+
+
+def _pixels(layer):
+    """Output pixels of an image; 32 x 32 where they are not known, or not the same."""
+    try:
+        shape = layer.output.shape
+    except (AttributeError, ValueError):  # called elsewhere, or more than once
+        return 1024
+    sides = shape[1:3] if layer.data_format == "channels_last" else shape[2:4]
+    return 1024 if None in sides else math.prod(sides)

@@ -114,7 +114,8 @@ def test_report_counts_the_factors():
     small = kc.swap(model, kc.LowRank(rank=3))
     cost = kc.report(small).models[0]
     assert cost.weights == cost.multiply_adds == 3 * (40 + 30)
-    assert kc.report(kc.pack(small)).models[0].weights == 3 * (40 + 30)
+    packed = kc.pack(small, batch=64)
+    assert kc.report(packed).models[0].weights == 3 * (40 + 30)
     model = image_model(strides=2)
     for method in ("svd", "tucker", "cp", "monochromatic", "bicluster"):
         config = kc.LowRank(rank=2, method=method, force=True)
@@ -150,7 +151,7 @@ def test_convolutions_keep_their_geometry(method, geometry):
     model.layers[0].kernel.assign(product)
     expected = model(images(model))
     np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-3)
-    packed = kc.pack(small)
+    packed = kc.pack(small, batch=100_000)
     outputs = packed(images(model))
     np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-3)
     assert packed.output_shape == model.output_shape
@@ -161,10 +162,11 @@ def test_forms_train_save_and_load(method, tmp_path):
     model = image_model(padding="same")
     config = kc.LowRank(rank=2, method=method, force=True)
     small = kc.swap(model, config)
-    small.compile(keras.optimizers.Adam(0.01), "mse")
+    # Not traced: that takes most of the time here.
+    small.compile(keras.optimizers.Adam(0.01), "mse", run_eagerly=True)
     inputs = images(model)
     targets = np.zeros((3, *small.output_shape[1:]))
-    losses = small.fit(inputs, targets, epochs=5, verbose=0).history["loss"]
+    losses = small.fit(inputs, targets, epochs=3, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     small.save(tmp_path / "small.keras")
     loaded = keras.models.load_model(tmp_path / "small.keras")
@@ -210,20 +212,41 @@ def test_swapping_again_refines_or_keeps():
 
 
 def test_pack_takes_what_is_faster():
-    def kinds(rank, batch=None):
-        small = kc.swap(wide(), kc.LowRank(rank=rank, force=True))
+    def kinds(rank, batch=None, sides=(400, 300)):
+        small = kc.swap(wide(*sides), kc.LowRank(rank=rank, force=True))
         return [type(layer).__name__ for layer in kc.pack(small, batch=batch).layers]
 
-    assert kinds(3) == ["Sequential"]
-    assert kinds(18) == ["Dense"]
-    assert kinds(12, batch=1) == ["Dense"]
-    assert kinds(12, batch=64) == ["Sequential"]
-    assert kinds(12) == ["Dense"]
+    assert kinds(30) == ["Sequential"]
+    assert kinds(172) == ["Dense"]
+    assert kinds(120, batch=1) == ["Dense"]
+    assert kinds(120, batch=64) == ["Sequential"]
+    assert kinds(120) == ["Dense"]
+    assert kinds(3, sides=(100, 100)) == ["Dense"]  # too little to gain at batch 1
+    assert kinds(3, sides=(100, 100), batch=64) == ["Sequential"]
+
+
+@pytest.mark.parametrize("method", ["svd", *FORMS])
+def test_pack_of_convolutions_takes_what_is_faster(method):
+    """Small layers and small gains are multiplied back; the rest is plain, or stays."""
+    model = image_model()
+    config = kc.LowRank(rank=1, method=method, clusters=(3, 2))
+    small = kc.swap(model, config)
+    layer = small.layers[0]
+    assert type(kc.pack(small, batch=1).layers[0]) is keras.layers.Conv2D
+    packed = kc.pack(small, batch=10_000)
+    work = convolution.multiply_adds(method, (5, 5, 6, 12), 1, clusters=(3, 2))
+    gains = 5 * 5 * 6 * 12 / work >= convolution.LEAST_GAIN[method]
+    has_layers = method not in ("monochromatic", "bicluster")
+    form = keras.Sequential if has_layers else LowRankConv2D
+    assert type(packed.layers[0]) is (form if gains else keras.layers.Conv2D)
+    assert_close(packed(images(model)), small(images(model)))
+    assert packed.layers[0] is not layer
+    assert not packed.trainable_variables
 
 
 def test_packed_factors_are_plain_and_can_be_pruned_in_turn():
     small = kc.swap(wide(activation="relu"), kc.LowRank(rank=3))
-    packed = kc.pack(small)
+    packed = kc.pack(small, batch=64)
     left, right = packed.layers[0].layers
     assert (left.name, right.name) == ("fc_left", "fc_right")
     np.testing.assert_array_equal(left.kernel, small.layers[0].left)
@@ -233,6 +256,33 @@ def test_packed_factors_are_plain_and_can_be_pruned_in_turn():
     inputs = samples(packed)
     outputs = again(inputs)
     assert_close(kc.pack(again)(inputs), outputs)
+
+
+@pytest.mark.parametrize("where", ["fc", "fc*", ["fc"], None, lambda x: x.name == "fc"])
+@pytest.mark.parametrize("training", ["factors", "projected"])
+def test_factors_can_be_pruned_in_turn(where, training):
+    small = kc.swap(wide(), kc.LowRank(rank=3, training=training))
+    small.compile("adam", "mse")
+    inputs = samples(small)
+    pruned = kc.swap(small, kc.Prune(), where=where)
+    assert pruned.compiled
+    kinds = [type(layer).__name__ for layer in pruned.layers[0].layers]
+    assert kinds == ["PrunedDense", "PrunedDense"]
+    assert pruned.layers[0].name == "fc"
+    assert_close(pruned(inputs), small(inputs))
+    for layer in pruned.layers[0].layers:
+        layer.prune(sparsity=0.5)
+    pruned.fit(inputs, np.zeros((5, 30)), verbose=0)
+    assert_close(kc.pack(pruned)(inputs), pruned(inputs))
+
+
+def test_factors_of_convolutions_can_be_pruned_in_turn():
+    model = image_model()
+    small = kc.swap(model, kc.LowRank(rank=2, method="tucker"))
+    pruned = kc.swap(small, {"conv": kc.Prune()})
+    kinds = [type(layer).__name__ for layer in pruned.layers[0].layers]
+    assert kinds == ["PrunedConv2D"] * 3
+    assert_close(pruned(images(model)), small(images(model)))
 
 
 def test_a_wrapper_that_wants_a_kernel_gets_one():
@@ -349,6 +399,34 @@ class TestWhitened:
         small = kc.swap(model, config, data=data)
         plain = kc.swap(model, kc.LowRank(rank=4))
         assert self.error(model, small, data) < self.error(model, plain, data)
+
+    def test_what_cannot_be_seen_is_named(self):
+        import tensorflow as tf
+
+        @keras.saving.register_keras_serializable("tests")
+        class Compiled(keras.layers.Wrapper):
+            def call(self, inputs):
+                return tf.function(self.layer.call)(inputs)
+
+        layer = Compiled(keras.layers.Dense(30, name="inside"))
+        model = keras.Sequential([keras.Input((40,)), layer])
+        config = kc.LowRank(rank=3, method="whitened_svd")
+        with pytest.raises(ValueError, match="'inside' is called on cannot be seen"):
+            kc.swap(model, config, data=np.ones((5, 40)))
+
+    def test_every_step_of_a_sequence_is_seen(self):
+        layer = keras.layers.TimeDistributed(keras.layers.Dense(30, name="inside"))
+        model = keras.Sequential([keras.Input((4, 40)), layer])
+        config = kc.LowRank(rank=3, method="whitened_svd")
+        data = self.data().reshape(100, 4, 40)
+        small = kc.swap(model, config, data=data)
+        flat = keras.Sequential([keras.Input((40,)), keras.layers.Dense(30)])
+        flat.set_weights(model.get_weights())
+        same = kc.swap(flat, config, data=data.reshape(400, 40))
+        new = small.layers[0].layer
+        np.testing.assert_allclose(
+            new.effective_kernel(), same.layers[0].effective_kernel(), atol=1e-4
+        )
 
     def test_what_does_not_pay_stays(self):
         config = kc.LowRank(rank=30, method="whitened_svd")

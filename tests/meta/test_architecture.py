@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
 COPIES = {"_copies", "_rebuild", "_neighbours"}
-PLANS = {"_activations", "_bit_plan", "_channels", "_shrink", "_whitening"}
+PLANS = {"_activations", "_bit_plan", "_channels", "_shrink", "_unfold", "_whitening"}
 OBJECTS = MATHS | COPIES | PLANS | {"layers"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "_channels": {"_rebuild", "functional", "layers"},
     "_shrink": {"_channels", "_copies", "_rebuild", "layers"},
     "_activations": {"_validation"},
+    "_unfold": {"_rebuild", "layers"},
     "_whitening": {"_activations", "_rebuild", "functional", "layers"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
