@@ -13,7 +13,8 @@
 #include "dispatch.h"
 #include "sparse_api.h"
 
-bool EveryXnor(uint64_t seed);  // sanitize_xnor.cc
+bool EveryXnor(uint64_t seed);     // sanitize_xnor.cc
+bool EveryInteger(uint64_t seed);  // sanitize_integer.cc
 
 namespace {
 
@@ -187,6 +188,7 @@ int main() {
     for (const int use : {0, 1}) {
       kc_use_extensions(use);
       good &= EveryXnor(static_cast<uint64_t>(level));
+      good &= EveryInteger(static_cast<uint64_t>(level));
     }
     // Several calls at once share nothing.
     bool each[3] = {};
