@@ -7,6 +7,7 @@
 
 #include "dispatch.h"
 #include "integer_api.h"
+#include "worker_pool.h"
 
 namespace {
 

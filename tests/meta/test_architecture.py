@@ -18,7 +18,7 @@ MATHS = FLOOR | {"functional", "schedules", "ops"}
 OBJECTS = MATHS | {"layers", "_copies", "_rebuild", "_neighbours"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
-    *("fold", "_pack_integers"),
+    *("fold", "hardware", "_pack_integers"),
 }
 MAY_IMPORT = {
     "_validation": set(),
