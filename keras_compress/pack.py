@@ -12,6 +12,7 @@ from keras_compress.functional.sparse import sparse_pays
 from keras_compress.layers._config import arguments_of, copy_variables
 from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers._stages import SIGN, is_staged
+from keras_compress.layers.learned_step import LearnedStepConv2D, LearnedStepDense
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
 from keras_compress.layers.pruned import PrunedConv2D, PrunedDense
 
@@ -153,11 +154,22 @@ def _pack_pruned_conv2d(layer, name, batch, plain=False):
     return new, lambda: _fill_plain(new, layer)
 
 
+def _pack_learned_dense(layer, name, batch, plain=False):
+    # Steps that are learned are no powers of two: what is quantized stays float.
+    return _pack_pruned_dense(layer, name, batch, plain=True)
+
+
+def _pack_learned_conv2d(layer, name, batch, plain=False):
+    return _pack_pruned_conv2d(layer, name, batch, plain=True)
+
+
 # How each trained layer is packed: a function of the layer, the new name, the batch
 # hint and whether it must stay plain, to a new layer and what fills it once built.
 PACKERS = {
     PrunedDense: _pack_pruned_dense,
     PrunedConv2D: _pack_pruned_conv2d,
+    LearnedStepDense: _pack_learned_dense,
+    LearnedStepConv2D: _pack_learned_conv2d,
 }
 
 

@@ -15,6 +15,9 @@ from keras_compress.layers.fixed_point import (
 from keras_compress.layers.fixed_point import (
     PrunedFixedPointDense as PrunedFixedPointDense,
 )
+from keras_compress.layers.learned_step import ClippedReLU as ClippedReLU
+from keras_compress.layers.learned_step import LearnedStepConv2D as LearnedStepConv2D
+from keras_compress.layers.learned_step import LearnedStepDense as LearnedStepDense
 from keras_compress.layers.pruned import PrunedConv2D as PrunedConv2D
 from keras_compress.layers.pruned import PrunedDense as PrunedDense
 from keras_compress.layers.weight_clip import WeightClip as WeightClip
