@@ -16,6 +16,7 @@ import time
 SIZE, BATCH, DEPTH = 1024, 128, 3
 GOALS = {"PrunedDense": 1.05, "BitwiseDense, stage 1": 1.25}
 GOALS["BitwiseDense, stage 2"] = 1.25
+GOALS["FixedPointDense"] = 1.35
 
 
 def arguments():
@@ -47,6 +48,8 @@ def models():
 
     bitwise, pruned = kc.layers.BitwiseDense, kc.layers.PrunedDense
     units = {"activation": "bitwise"}
+    fixed, q = kc.layers.FixedPointDense, kc.QFormat(2, 5)
+    formats = {"kernel_format": q, "input_format": q, "output_format": q}
     return {
         "Dense": model_of(keras.layers.Dense, activation="tanh"),
         "PrunedDense": model_of(
@@ -61,6 +64,13 @@ def models():
         ),
         "stage 2, scale": model_of(
             bitwise, lambda x: x.binarize(), scale=True, **units
+        ),
+        "FixedPointDense": model_of(fixed, activation="tanh", **formats),
+        "FixedPointDense, partial": model_of(
+            fixed,
+            lambda x: x.set_noise("partial", rate=0.5),
+            activation="tanh",
+            **formats,
         ),
     }
 

@@ -122,9 +122,11 @@ def run(args, seed, digits, log):
             "seed": seed,
             "seconds": time.perf_counter() - start,
         }
-        log({**vars(args), **row})
+        log({**settings, **row})
 
-    log({**vars(args), "values": "float", "error": errors(model, digits), "seed": seed})
+    hidden = ("log", "plot", "smoke", "bits", "inject")
+    settings = {name: value for name, value in vars(args).items() if name not in hidden}
+    log({**settings, "values": "float", "error": errors(model, digits), "seed": seed})
     for bits in args.bits:
         for values in ("weights", "all"):
             small = kc.swap(model, formats(bits, values))
@@ -148,7 +150,7 @@ def plot(args):
         found = sorted(
             (row["bits"], row["error"])
             for row in rows
-            if row["values"] == values and row["injected"] == injected
+            if row["values"] == values and row.get("injected") == injected
         )
         axes.semilogy(*zip(*found, strict=True), marker="o", label=label)
     axes.axhline(rows[0]["error"], color="grey", label="float")
