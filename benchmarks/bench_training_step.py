@@ -17,6 +17,7 @@ SIZE, BATCH, DEPTH = 1024, 128, 3
 GOALS = {"PrunedDense": 1.05, "BitwiseDense, stage 1": 1.25}
 GOALS["BitwiseDense, stage 2"] = 1.25
 GOALS["ProjectedDense, rank 20"] = 1.3
+GOALS["FixedPointDense"] = 1.35
 
 
 def arguments():
@@ -49,6 +50,8 @@ def models():
 
     bitwise, pruned = kc.layers.BitwiseDense, kc.layers.PrunedDense
     units = {"activation": "bitwise"}
+    fixed, q = kc.layers.FixedPointDense, kc.QFormat(2, 5)
+    formats = {"kernel_format": q, "input_format": q, "output_format": q}
     return {
         "Dense": model_of(keras.layers.Dense, activation="tanh"),
         "PrunedDense": model_of(
@@ -69,6 +72,13 @@ def models():
         ),
         "ProjectedDense, rank 20": model_of(
             kc.layers.ProjectedDense, rank=20, activation="tanh"
+        ),
+        "FixedPointDense": model_of(fixed, activation="tanh", **formats),
+        "FixedPointDense, partial": model_of(
+            fixed,
+            lambda x: x.set_noise("partial", rate=0.5),
+            activation="tanh",
+            **formats,
         ),
     }
 

@@ -14,6 +14,7 @@ from keras_compress.layers._bitwise_kernel import bitwise
 from keras_compress.layers._bitwise_pack import packed_layer
 from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers._low_rank_pack import pack_factors
+from keras_compress.layers._plain_pack import pack_plain
 from keras_compress.layers._pruned_pack import pack_pruned_conv2d, pack_pruned_dense
 from keras_compress.layers._stages import SIGN, is_staged
 from keras_compress.layers.bitwise import (
@@ -21,6 +22,7 @@ from keras_compress.layers.bitwise import (
     BitwiseConv2D,
     BitwiseDense,
 )
+from keras_compress.layers.learned_step import LearnedStepConv2D, LearnedStepDense
 from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
 from keras_compress.layers.projected import ProjectedConv2D, ProjectedDense
 from keras_compress.layers.pruned import PrunedConv2D, PrunedDense, is_pruned
@@ -157,6 +159,11 @@ def _pack_bitwise_activation(layer, name, batch, plain=False):
     return sign, lambda: None
 
 
+def _pack_learned(layer, name, batch, plain=False):
+    # Steps that are learned are no powers of two: what is quantized stays float.
+    return pack_plain(layer, name)
+
+
 # How each trained layer is packed: a function of the layer, the new name, the batch
 # hint and whether it must stay plain, to a new layer and what fills it once built.
 PACKERS = {
@@ -169,4 +176,6 @@ PACKERS = {
     LowRankConv2D: pack_factors,
     ProjectedDense: pack_factors,
     ProjectedConv2D: pack_factors,
+    LearnedStepDense: _pack_learned,
+    LearnedStepConv2D: _pack_learned,
 }

@@ -15,6 +15,9 @@ from keras_compress.layers.fixed_point import (
 from keras_compress.layers.fixed_point import (
     PrunedFixedPointDense as PrunedFixedPointDense,
 )
+from keras_compress.layers.learned_step import ClippedReLU as ClippedReLU
+from keras_compress.layers.learned_step import LearnedStepConv2D as LearnedStepConv2D
+from keras_compress.layers.learned_step import LearnedStepDense as LearnedStepDense
 from keras_compress.layers.low_rank import LowRankConv2D as LowRankConv2D
 from keras_compress.layers.low_rank import LowRankDense as LowRankDense
 from keras_compress.layers.projected import ProjectedConv2D as ProjectedConv2D

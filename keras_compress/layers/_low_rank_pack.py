@@ -8,28 +8,19 @@ from keras_compress.functional.convolution import is_faster
 from keras_compress.functional.ranks import factors_pay
 from keras_compress.layers._config import arguments_of, copy_variables
 from keras_compress.layers._factor_layers import factor_layers
-from keras_compress.layers._plain_pack import common_arguments, fill_plain, geometry
+from keras_compress.layers._plain_pack import pack_plain
 
 
 def pack_factors(layer, name, batch, plain=False):
     """Factors one after the other, or multiplied back into one kernel."""
     if plain or not _factors_pay(layer, batch):
-        return _multiplied_back(layer, name)
+        return pack_plain(layer, name)
     parts = factor_layers(layer, name)
     if parts is None:  # Keras has no layers for its steps: it runs as it is.
         new = type(layer)(**_without_training(layer, name))
         return new, lambda: copy_variables(layer, new)
     layers, fill = parts
     return keras.Sequential(layers, name=name), fill
-
-
-def _multiplied_back(layer, name):
-    common = common_arguments(layer, name)
-    if isinstance(layer, keras.layers.Dense):
-        new = keras.layers.Dense(layer.units, **common)
-    else:
-        new = keras.layers.Conv2D(**geometry(layer), **common)
-    return new, lambda: fill_plain(new, layer)
 
 
 def _without_training(layer, name):

@@ -1,5 +1,7 @@
 """What a packed layer takes over from the trained one, whatever the technique."""
 
+import keras
+
 from keras_compress.layers._config import arguments_of, copy_variables
 
 
@@ -22,7 +24,16 @@ def geometry(layer):
     }
 
 
-def fill_plain(new, layer):
-    """Gives a plain layer the kernel that `layer` computes with, and its bias."""
-    copy_variables(layer, new)
-    new.kernel.assign(layer.effective_kernel())
+def pack_plain(layer, name):
+    """A layer of Keras with the kernel that `layer` computes with, and its filler."""
+    common = common_arguments(layer, name)
+    if isinstance(layer, keras.layers.Dense):
+        new = keras.layers.Dense(layer.units, **common)
+    else:
+        new = keras.layers.Conv2D(groups=layer.groups, **geometry(layer), **common)
+
+    def fill():
+        copy_variables(layer, new)
+        new.kernel.assign(layer.effective_kernel())
+
+    return new, fill

@@ -1,34 +1,31 @@
 """How a pruned layer becomes a sparse one, or a plain one."""
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_compress.functional.sparse import sparse_pays
 from keras_compress.layers._config import copy_variables
-from keras_compress.layers._plain_pack import common_arguments, fill_plain, geometry
+from keras_compress.layers._plain_pack import common_arguments, geometry, pack_plain
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
 
 
 def pack_pruned_dense(layer, name, batch, plain=False):
     """A `SparseDense`, or a `Dense` where that is smaller or faster."""
-    common = {"units": layer.units, **common_arguments(layer, name)}
-    if not plain and _sparse_pays(layer, batch):
-        new = SparseDense(nonzeros=_nonzeros(layer), **common)
-        return new, lambda: _fill_sparse(new, layer)
-    new = keras.layers.Dense(**common)
-    return new, lambda: fill_plain(new, layer)
+    if plain or not _sparse_pays(layer, batch):
+        return pack_plain(layer, name)
+    common = common_arguments(layer, name)
+    new = SparseDense(units=layer.units, nonzeros=_nonzeros(layer), **common)
+    return new, lambda: _fill_sparse(new, layer)
 
 
 def pack_pruned_conv2d(layer, name, batch, plain=False):
     """A `SparseConv2D`, or a `Conv2D` where that is smaller or faster."""
-    common = {**geometry(layer), **common_arguments(layer, name)}
     # Every output pixel is a row of the product, so even one image is a large batch.
-    if not plain and layer.groups == 1 and _sparse_pays(layer, batch=64):
-        new = SparseConv2D(nonzeros=_nonzeros(layer), **common)
-        return new, lambda: _fill_sparse(new, layer)
-    new = keras.layers.Conv2D(groups=layer.groups, **common)
-    return new, lambda: fill_plain(new, layer)
+    if plain or layer.groups > 1 or not _sparse_pays(layer, batch=64):
+        return pack_plain(layer, name)
+    common = {**geometry(layer), **common_arguments(layer, name)}
+    new = SparseConv2D(nonzeros=_nonzeros(layer), **common)
+    return new, lambda: _fill_sparse(new, layer)
 
 
 def _kernel(layer):

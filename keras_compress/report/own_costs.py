@@ -91,4 +91,5 @@ def _integer(layer, input_shape, output_shape):
     else:
         positions = spatial(layer, output_shape)
     kept, work = int(np.count_nonzero(kernel)), kernel.size * positions
-    return [cost.Product(kernel.size, kept, work, "int8")]
+    arithmetic = "int8" if layer.input_format.bits <= 8 else "int16"
+    return [cost.Product(kernel.size, kept, work, arithmetic)]

@@ -181,6 +181,28 @@ CASES = [
         parent_arguments=CONV2D,
         on=ON,
     ),
+    LayerCase(
+        layer=kc.layers.LearnedStepDense,
+        parent=keras.layers.Dense,
+        arguments={"units": 6},
+        own_arguments={"kernel_bits": 3},
+        input_shape=(8,),
+        compress=lambda layer: layer.set_step(),
+        config=kc.LearnedStep(),
+        parent_arguments=DENSE,
+        on={"kernel_bits": 4},
+    ),
+    LayerCase(
+        layer=kc.layers.LearnedStepConv2D,
+        parent=keras.layers.Conv2D,
+        arguments={"filters": 4, "kernel_size": 3},
+        own_arguments={"kernel_bits": 3},
+        input_shape=(7, 6, 2),
+        compress=lambda layer: layer.set_step(),
+        config=kc.LearnedStep(),
+        parent_arguments=CONV2D,
+        on={"kernel_bits": 4},
+    ),
 ]
 
 for training in ("factors", "projected"):
@@ -214,11 +236,13 @@ for training in ("factors", "projected"):
         ),
     ]
 
-# Layers without a Keras parent to be held against: test_bitwise_fit.py, test_coding.py.
+# Layers without a Keras parent to be held against: test_bitwise_fit.py, test_coding.py,
+# test_learned_step.py.
 WITHOUT_PARENT = {
     kc.layers.BipolarCoding,
     kc.layers.BitsCoding,
     kc.layers.BitwiseActivation,
+    kc.layers.ClippedReLU,
     kc.layers.LloydMaxCoding,
     kc.layers.ZeroOneCoding,
 }
