@@ -31,7 +31,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=1, help="of all that run")
     parser.add_argument("--core", type=int, default=None, help="run on this core only")
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--levels", action="store_true", help="int8 at every SIMD level")
+    parser.add_argument("--levels", action="store_true", help="int8, every SIMD level")
     parser.add_argument("--batch", type=int, help="this batch alone")
     parser.add_argument("--inputs", type=int, help="shapes of so many inputs alone")
     parser.add_argument(

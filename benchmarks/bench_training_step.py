@@ -16,6 +16,7 @@ import time
 SIZE, BATCH, DEPTH = 1024, 128, 3
 GOALS = {"PrunedDense": 1.05, "BitwiseDense, stage 1": 1.25}
 GOALS["BitwiseDense, stage 2"] = 1.25
+GOALS["ProjectedDense, rank 20"] = 1.3
 
 
 def arguments():
@@ -25,6 +26,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=2, help="of TensorFlow")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--steps", type=int, default=5, help="steps a turn")
+    parser.add_argument("--only", metavar="TEXT", help="models so named, beside Dense")
     return parser.parse_args()
 
 
@@ -62,6 +64,12 @@ def models():
         "stage 2, scale": model_of(
             bitwise, lambda x: x.binarize(), scale=True, **units
         ),
+        "LowRankDense, rank 20": model_of(
+            kc.layers.LowRankDense, rank=20, activation="tanh"
+        ),
+        "ProjectedDense, rank 20": model_of(
+            kc.layers.ProjectedDense, rank=20, activation="tanh"
+        ),
     }
 
 
@@ -95,7 +103,11 @@ def main():
     tf.config.threading.set_intra_op_parallelism_threads(args.threads)
     tf.config.threading.set_inter_op_parallelism_threads(args.threads)
     rounds, steps = (2, 1) if args.smoke else (args.rounds, args.steps)
-    runs = {name: steps_of(model, steps) for name, model in models().items()}
+    chosen = models()
+    if args.only:
+        wanted = {"Dense"} | {name for name in chosen if args.only in name}
+        chosen = {name: chosen[name] for name in chosen if name in wanted}
+    runs = {name: steps_of(model, steps) for name, model in chosen.items()}
     times = {name: [] for name in runs}
     spent = {name: [] for name in runs}
     for run in runs.values():  # traces and warms up

@@ -12,6 +12,7 @@ from keras_compress.fold import fold_batch_normalization as fold_batch_normaliza
 from keras_compress.functional.q_format import QFormat as QFormat
 from keras_compress.layers import packed as packed
 from keras_compress.layers._bitwise_swap import Bitwise as Bitwise
+from keras_compress.layers._low_rank_swap import LowRank as LowRank
 from keras_compress.layers.fixed_point import FixedPoint as FixedPoint
 from keras_compress.layers.pruned import Prune as Prune
 from keras_compress.ops import native_status as native_status

@@ -1,28 +1,28 @@
 """`pack`: an inference-only model that stores and computes only what is left."""
 
 import keras
-import numpy as np
-from keras import ops
 
 from keras_compress._bit_plan import BitPlan
 from keras_compress._channels import TRAINING_ONLY
 from keras_compress._copies import carry_compile
+from keras_compress._pack_integers import pack_integers, plan_integers
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
 from keras_compress._shrink import shrink
 from keras_compress._validation import check_int
-from keras_compress.functional.sparse import sparse_pays
 from keras_compress.layers._bitwise_fold import Piece
 from keras_compress.layers._bitwise_kernel import bitwise
 from keras_compress.layers._bitwise_pack import packed_layer
-from keras_compress.layers._config import arguments_of, copy_variables
 from keras_compress.layers._fixed_point_kernel import is_fixed_point
+from keras_compress.layers._low_rank_pack import pack_factors
+from keras_compress.layers._pruned_pack import pack_pruned_conv2d, pack_pruned_dense
 from keras_compress.layers._stages import SIGN, is_staged
 from keras_compress.layers.bitwise import (
     BitwiseActivation,
     BitwiseConv2D,
     BitwiseDense,
 )
-from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
+from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
+from keras_compress.layers.projected import ProjectedConv2D, ProjectedDense
 from keras_compress.layers.pruned import PrunedConv2D, PrunedDense, is_pruned
 
 
@@ -32,6 +32,10 @@ def pack(model, *, batch=None):
     Pruned layers become `SparseDense` and `SparseConv2D`, which keep the weights that
     are not zero; or plain `Dense` and `Conv2D` where those are smaller or faster, by
     `keras_compress.functional.sparse.sparse_pays`. Convolutions in groups stay plain.
+
+    Low-rank and projected layers become plain layers one after the other, in a model
+    of the layer's name, or are multiplied back into one where that is faster, by
+    `keras_compress.functional.ranks.factors_pay`.
 
     Bitwise layers become `PackedBitwiseDense` and `PackedBitwiseConv2D`, which keep one
     bit a weight, and two where weights are 0. What stands between two of them (biases,
@@ -67,7 +71,8 @@ def pack(model, *, batch=None):
 
     Raises:
         ValueError: If the model has no compressed layer, cannot be rebuilt, has a
-            bitwise layer that is not in stage 2 yet, or `batch` is out of range.
+            bitwise layer that is not in stage 2 yet or a fixed-point one that does not
+            fit into integers of 8 and sums of 32 bits, or `batch` is out of range.
 
     Example:
 
@@ -82,22 +87,21 @@ def pack(model, *, batch=None):
         check_int("batch", batch, minimum=1)
     for _, layer in walk(model):
         _check_binarized(layer)
-        _check_not_fixed(layer)
-    if not any(type(layer) in PACKERS for _, layer in walk(model)):
+    layers = [layer for _, layer in walk(model)]
+    if not any(type(x) in PACKERS or is_fixed_point(x) for x in layers):
         raise ValueError(
             f"`model` must have compressed layers to pack. Received: {model.name!r}, "
             "which has none. Swap some first: keras_compress.swap(model, "
             "keras_compress.Prune())"
         )
 
-    source = (
-        shrink(model) if any(is_pruned(layer) for _, layer in walk(model)) else model
-    )
+    source = shrink(model) if any(map(is_pruned, layers)) else model
     wrapped = set()
-    plan = BitPlan(source, TRAINING_ONLY)
+    bits = BitPlan(source, TRAINING_ONLY)
+    integers = plan_integers(source)
 
     def replace(layer):
-        planned = plan.replace(layer)
+        planned = bits.replace(layer)
         if planned is not None:
             return planned
         if type(layer) in TRAINING_ONLY:
@@ -108,6 +112,8 @@ def pack(model, *, batch=None):
         if is_wrapper(layer) and type(layer) is not keras.layers.TimeDistributed:
             # It may want a kernel, as spectral normalisation does.
             wrapped.add(id(layer.layer))
+        if id(layer) in integers:
+            return pack_integers(layer, integers[id(layer)])
         packer = PACKERS.get(type(layer))
         if packer is None:
             return None
@@ -129,43 +135,11 @@ def _check_binarized(layer):
         )
 
 
-def _check_not_fixed(layer):
-    if is_fixed_point(layer):
-        raise ValueError(f"not in this version: {layer.name}")
-
-
 def _is_dense_in_time(layer):
     return isinstance(layer, keras.layers.TimeDistributed) and type(layer.layer) in (
         PrunedDense,
         BitwiseDense,
     )
-
-
-def _pack_pruned_dense(layer, name, batch, plain=False):
-    common = {"units": layer.units, **_common_arguments(layer, name)}
-    if not plain and _sparse_pays(layer, batch):
-        new = SparseDense(nonzeros=_nonzeros(layer), **common)
-        return new, lambda: _fill_sparse(new, layer)
-    new = keras.layers.Dense(**common)
-    return new, lambda: _fill_plain(new, layer)
-
-
-def _pack_pruned_conv2d(layer, name, batch, plain=False):
-    common = {
-        "filters": layer.filters,
-        "kernel_size": layer.kernel_size,
-        "strides": layer.strides,
-        "padding": layer.padding,
-        "data_format": layer.data_format,
-        "dilation_rate": layer.dilation_rate,
-        **_common_arguments(layer, name),
-    }
-    # Every output pixel is a row of the product, so even one image is a large batch.
-    if not plain and layer.groups == 1 and _sparse_pays(layer, batch=64):
-        new = SparseConv2D(nonzeros=_nonzeros(layer), **common)
-        return new, lambda: _fill_sparse(new, layer)
-    new = keras.layers.Conv2D(groups=layer.groups, **common)
-    return new, lambda: _fill_plain(new, layer)
 
 
 def _pack_bitwise(layer, name, batch, plain=False):
@@ -185,41 +159,13 @@ def _pack_bitwise_activation(layer, name, batch, plain=False):
 # How each trained layer is packed: a function of the layer, the new name, the batch
 # hint and whether it must stay plain, to a new layer and what fills it once built.
 PACKERS = {
-    PrunedDense: _pack_pruned_dense,
-    PrunedConv2D: _pack_pruned_conv2d,
+    PrunedDense: pack_pruned_dense,
+    PrunedConv2D: pack_pruned_conv2d,
     BitwiseDense: _pack_bitwise,
     BitwiseConv2D: _pack_bitwise,
     BitwiseActivation: _pack_bitwise_activation,
+    LowRankDense: pack_factors,
+    LowRankConv2D: pack_factors,
+    ProjectedDense: pack_factors,
+    ProjectedConv2D: pack_factors,
 }
-
-
-def _common_arguments(layer, name):
-    arguments = arguments_of(layer)
-    kept = {key: arguments[key] for key in ("dtype", "activation", "use_bias")}
-    return {"name": name, **kept}
-
-
-def _kernel(layer):
-    return ops.convert_to_numpy(layer.effective_kernel())
-
-
-def _nonzeros(layer):
-    # As float32, in which it is stored: what is too small for that is a zero there.
-    return int(np.count_nonzero(_kernel(layer).astype("float32")))
-
-
-def _sparse_pays(layer, batch):
-    matrix = _kernel(layer).reshape(-1, layer.kernel.shape[-1])
-    sparsity = 1.0 - np.count_nonzero(matrix) / matrix.size
-    batches = (1, 64) if batch is None else (batch,)
-    return all(sparse_pays(*matrix.shape, sparsity, size) for size in batches)
-
-
-def _fill_sparse(new, layer):
-    copy_variables(layer, new)
-    new.fill(_kernel(layer), layer.bias)
-
-
-def _fill_plain(new, layer):
-    copy_variables(layer, new)
-    new.kernel.assign(layer.effective_kernel())

@@ -6,11 +6,14 @@ import warnings
 import keras
 import numpy as np
 
+from keras_compress._activations import check_data
 from keras_compress._copies import all_layers, carry_compile
 from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import check_model, rebuild, walk
 from keras_compress._validation import invalid
-from keras_compress.layers._config import Place, SwapConfig
+from keras_compress._whitening import whiten
+from keras_compress.layers._config import Kept, Place, SwapConfig
+from keras_compress.layers._low_rank_swap import LowRank
 
 
 def swap(model, config, *, where=None, data=None):
@@ -69,24 +72,50 @@ def swap(model, config, *, where=None, data=None):
     for _, layer, one in matches:
         changes = one.place(layer, place)
         converters.update((id(key), other) for key, other in changes.items())
+    converters.update(_fitted(model, matches, data))
+    kept = {}
 
     def replace(layer):
         one = converters.get(id(layer))
-        return None if one is None else one.convert(layer)
+        found = None if one is None else one.convert(layer)
+        if isinstance(found, Kept):
+            kept[id(layer)] = found.reason
+            return None
+        return found
 
     new = rebuild(model, replace)
+    _say_what_was_kept(model, new, kept)
     carry_compile(model, new)
     return new
+
+
+def _fitted(model, matches, data):
+    """By the ids of layers, the configs of those whose factors are fitted to data."""
+    chosen = [
+        (layer, one)
+        for _, layer, one in matches
+        if isinstance(one, LowRank) and one.uses_data
+    ]
+    return whiten(model, chosen, data) if chosen else {}
+
+
+def _say_what_was_kept(model, new, kept):
+    """Warns of layers that stay as they were, and marks their copies for `report`."""
+    lines = []
+    for (path, layer), (_, copy) in zip(walk(model), walk(new), strict=False):
+        if id(layer) in kept:
+            copy.left_as_it_was = kept[id(layer)]
+            lines.append(f"  {path}: {kept[id(layer)]}")
+    if lines:
+        warnings.warn("Left as they were:\n" + "\n".join(lines), stacklevel=3)
 
 
 def _lowest(model, data):
     """A function from an `InputLayer` to the lowest number of its calibration data."""
     if data is None:
         return lambda layer: None
-    arrays = keras.tree.flatten(data)
+    arrays = check_data("data", model, data)
     inputs = keras.tree.flatten(model.inputs)
-    if len(arrays) != len(inputs):
-        raise invalid("data", f"one array for each of {len(inputs)} inputs", type(data))
     layers = [tensor._keras_history.operation for tensor in inputs]
     lowest = {id(x): np.min(array) for x, array in zip(layers, arrays, strict=True)}
     return lambda layer: lowest.get(id(layer))

@@ -1,3 +1,5 @@
 """What a model's weights and data say about how to compress it."""
 
 from keras_compress.analysis.calibration import choose_formats as choose_formats
+from keras_compress.analysis.rank_choice import RankChoice as RankChoice
+from keras_compress.analysis.rank_selection import choose_ranks as choose_ranks

@@ -45,7 +45,8 @@ class SwapConfig:
             layer: A built layer that this config supports. It is left as it is.
 
         Returns:
-            An unbuilt layer, and a function of no arguments to call after it is built.
+            An unbuilt layer, and a function of no arguments to call after it is built;
+            or a `Kept`.
         """
         new_class = self.layers[type(layer)]
         try:
@@ -69,6 +70,14 @@ class SwapConfig:
     def from_config(cls, config):
         """The config of these arguments."""
         return cls(**config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What `convert` returns of a layer that is better left as it is."""
+
+    reason: str
+    """Part of a sentence for people."""
 
 
 @dataclasses.dataclass(frozen=True)

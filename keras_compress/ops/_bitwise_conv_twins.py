@@ -20,14 +20,12 @@ def conv2d(images, weights, limits, floats, attributes, dtype):
     padding = attributes["padding"].upper()
     if padding == "SAME" and attributes["border"] == "ones":
         values, padding = _pad_with_ones(values, attributes), "VALID"
-    sums = _convolved(
-        values,
-        _kernel_of(weights, attributes["kernel_size"], attributes["channels"]),
-        attributes["strides"],
-        padding,
-        attributes["dilations"],
-    )
-    sums = tf.cast(sums, tf.int32)
+    kernel = _kernel_of(weights, attributes["kernel_size"], attributes["channels"])
+    strides, dilations = attributes["strides"], attributes["dilations"]
+    sums = _convolved(values, kernel, strides, padding, dilations)
+    # What `kept` has over the weights that count is added to a sum.
+    counted = tf.cast(tf.reduce_sum(tf.abs(kernel), [0, 1, 2]), tf.int32)
+    sums = tf.cast(sums, tf.int32) + (weights[2] - counted)
     if dtype == tf.int32:
         return sums
     if dtype == tf.uint32:

@@ -56,8 +56,11 @@ def xnor_function(
         for name, value in floats.items()
     }
     settled = {"input_dim": width, "outputs": outputs, **floats}
+
+    def whole(rows):
+        return xnor_chain(rows, weights, limits, **settled)
+
     # Once as it is meant to be called, so that what is wrong is said here.
-    whole = functools.partial(xnor_chain, weights=weights, thresholds=limits, **settled)
     length = whole(tf.zeros([0, width])).shape[1]
     op = native_op("kc_xnor_network")
     if op is None:

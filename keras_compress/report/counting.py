@@ -69,6 +69,8 @@ def _layer_cost(trace, zeros, batch, model_name, notes):
     own = layer.weights
     if not layer_costs.runs_its_layers_itself(layer):
         own = layer_costs.own_weights(layer)
+    if hasattr(layer, "left_as_it_was"):
+        notes.append(f"{model_name}: {layer.name!r} was left: {layer.left_as_it_was}.")
     fields = {
         "name": layer.name,
         "kind": type(layer).__name__,

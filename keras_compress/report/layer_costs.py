@@ -8,15 +8,10 @@ from keras import layers, ops
 from keras_compress._copies import all_layers
 from keras_compress._validation import invalid
 from keras_compress.functional import cost
-from keras_compress.layers.bitwise import BitwiseActivation
-from keras_compress.layers.coding import LloydMaxCoding
 from keras_compress.layers.packed import (
     PackedBitwiseChain,
     PackedBitwiseConv2D,
     PackedBitwiseDense,
-    PackedMaxPooling2D,
-    SparseConv2D,
-    SparseDense,
 )
 
 PACKED_BITWISE = (PackedBitwiseDense, PackedBitwiseConv2D)
@@ -94,7 +89,8 @@ def guessed_weights(layer):
     return sizes, sum(int(np.count_nonzero(array)) for array in arrays)
 
 
-def _product(layer, kernel, uses=None, multiply_adds=None):
+def product(layer, kernel, uses=None, multiply_adds=None):
+    """The `Product` of a layer with a weight array that is used so many times."""
     kernel = np.asarray(ops.convert_to_numpy(kernel))
     work = kernel.size * uses if multiply_adds is None else multiply_adds
     kept = int(np.count_nonzero(kernel))
@@ -110,7 +106,7 @@ def _kernel(layer):
     return layer.kernel
 
 
-def _spatial(layer, shape):
+def spatial(layer, shape):
     """The number of positions of a feature map: examples times pixels."""
     if layer.data_format == "channels_first":
         return math.prod((shape[0], *shape[2:]))
@@ -119,14 +115,14 @@ def _spatial(layer, shape):
 
 @register_cost(layers.Dense)
 def _dense(layer, input_shape, output_shape):
-    return [_product(layer, _kernel(layer), math.prod(input_shape[:-1]))]
+    return [product(layer, _kernel(layer), math.prod(input_shape[:-1]))]
 
 
 @register_cost(layers.EinsumDense)
 def _einsum_dense(layer, input_shape, output_shape):
     kernel = _kernel(layer)
     work = cost.einsum_multiply_adds(layer.equation, input_shape, tuple(kernel.shape))
-    return [_product(layer, kernel, multiply_adds=work)]
+    return [product(layer, kernel, multiply_adds=work)]
 
 
 @register_cost(
@@ -138,24 +134,24 @@ def _einsum_dense(layer, input_shape, output_shape):
 )
 def _convolution(layer, input_shape, output_shape):
     # With groups and depthwise alike: every weight is used once a position.
-    return [_product(layer, _kernel(layer), _spatial(layer, output_shape))]
+    return [product(layer, _kernel(layer), spatial(layer, output_shape))]
 
 
 @register_cost(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 def _transposed_convolution(layer, input_shape, output_shape):
-    return [_product(layer, _kernel(layer), _spatial(layer, input_shape))]
+    return [product(layer, _kernel(layer), spatial(layer, input_shape))]
 
 
 @register_cost(layers.SeparableConv1D, layers.SeparableConv2D)
 def _separable_convolution(layer, input_shape, output_shape):
-    uses = _spatial(layer, output_shape)
+    uses = spatial(layer, output_shape)
     kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-    return [_product(layer, kernel, uses) for kernel in kernels]
+    return [product(layer, kernel, uses) for kernel in kernels]
 
 
 @register_cost(layers.Embedding)
 def _embedding(layer, input_shape, output_shape):
-    return [_product(layer, layer.embeddings, 0)]
+    return [product(layer, layer.embeddings, 0)]
 
 
 @register_cost(layers.BatchNormalization, layers.Normalization)
@@ -173,13 +169,7 @@ def _live_normalization(layer, input_shape, output_shape):
     return [cost.Product(0, 0, 2 * math.prod(output_shape), layer.compute_dtype)]
 
 
-@register_cost(
-    layers.PReLU,
-    layers.SpectralNormalization,
-    BitwiseActivation,
-    LloydMaxCoding,
-    PackedMaxPooling2D,
-)
+@register_cost(layers.PReLU, layers.SpectralNormalization)
 def _no_products(layer, input_shape, output_shape):
     return []
 
@@ -245,42 +235,7 @@ def _dot(layer, input_shape, output_shape):
 def _recurrent(layer, input_shape, output_shape):
     shape = input_shape[0] if isinstance(input_shape, list) else input_shape
     kernels = (layer.cell.kernel, layer.cell.recurrent_kernel)
-    return [_product(layer, kernel, shape[0] * shape[1]) for kernel in kernels]
-
-
-@register_cost(SparseDense, SparseConv2D)
-def _sparse(layer, input_shape, output_shape):
-    if isinstance(layer, SparseDense):
-        positions = math.prod(input_shape[:-1])
-    else:
-        positions = _spatial(layer, output_shape)
-    size = math.prod(layer.kernel_shape)
-    work = size * positions
-    kept = int(layer.nonzeros)
-    return [cost.Product(size, kept, work, "float32", skips_zeros=True)]
-
-
-@register_cost(*PACKED_BITWISE)
-def _packed_bitwise(layer, input_shape, output_shape):
-    if isinstance(layer, PackedBitwiseDense):
-        positions = math.prod(input_shape[:-1])
-    elif layer.outputs == "bits":
-        positions = math.prod(output_shape[:-1])
-    else:
-        positions = _spatial(layer, output_shape)
-    return [_bits(layer, positions)]
-
-
-@register_cost(PackedBitwiseChain)
-def _packed_bitwise_chain(layer, input_shape, output_shape):
-    positions = math.prod(input_shape[:-1])
-    return [_bits(member, positions) for member in layer.members]
-
-
-def _bits(layer, positions):
-    # Weights that are 0 are multiplied like the others: a bit more of each word.
-    size = layer.fan_in * layer.unit_count
-    return cost.Product(size, layer.nonzeros, size * positions, "1-bit")
+    return [product(layer, kernel, shape[0] * shape[1]) for kernel in kernels]
 
 
 def runs_its_layers_itself(layer):

@@ -32,6 +32,20 @@ class LayerCase:
     packs: bool = True
     """Whether `pack` has a form for it. If not, it must refuse, and the layer is
     exported as it was trained."""
+    needs: dict = dataclasses.field(default_factory=dict)
+    """Arguments of its own that turn the technique on, with nothing lost by it."""
+    has_off: bool = True
+    """Whether it equals its parent exactly without these; or it cannot do without."""
+
+    @property
+    def all_arguments(self):
+        """What the layer is made with, technique on."""
+        return {**self.arguments, **self.needs}
+
+    @property
+    def is_exact(self):
+        """Whether nothing is rounded on the way from the parent's weights."""
+        return not self.needs
 
     def __str__(self):
         return self.layer.__name__
@@ -133,7 +147,6 @@ CASES = [
         config=kc.FixedPoint(),
         parent_arguments=DENSE,
         on=ON,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.PrunedFixedPointDense,
@@ -145,7 +158,6 @@ CASES = [
         config=(kc.FixedPoint(), kc.Prune()),
         parent_arguments=DENSE,
         on=ON,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.FixedPointConv2D,
@@ -157,7 +169,6 @@ CASES = [
         config=kc.FixedPoint(),
         parent_arguments=CONV2D,
         on=ON,
-        packs=False,
     ),
     LayerCase(
         layer=kc.layers.PrunedFixedPointConv2D,
@@ -169,9 +180,39 @@ CASES = [
         config=(kc.FixedPoint(), kc.Prune()),
         parent_arguments=CONV2D,
         on=ON,
-        packs=False,
     ),
 ]
+
+for training in ("factors", "projected"):
+    dense, conv2d = kc.layers.LowRankDense, kc.layers.LowRankConv2D
+    if training == "projected":
+        dense, conv2d = kc.layers.ProjectedDense, kc.layers.ProjectedConv2D
+    CASES += [
+        LayerCase(
+            layer=dense,
+            parent=keras.layers.Dense,
+            arguments={"units": 6},
+            own_arguments={"rank": 2},
+            input_shape=(8,),
+            compress=lambda layer: layer.factorize(layer.effective_kernel()),
+            config=kc.LowRank(rank=6, force=True, training=training),
+            parent_arguments=DENSE,
+            needs={"rank": 6},
+            has_off=training == "projected",
+        ),
+        LayerCase(
+            layer=conv2d,
+            parent=keras.layers.Conv2D,
+            arguments={"filters": 4, "kernel_size": 3},
+            own_arguments={"rank": 2},
+            input_shape=(7, 6, 2),
+            compress=lambda layer: layer.factorize(layer.effective_kernel()),
+            config=kc.LowRank(rank=4, force=True, training=training),
+            parent_arguments=CONV2D,
+            needs={"rank": 4},
+            has_off=training == "projected",
+        ),
+    ]
 
 # Layers without a Keras parent to be held against: test_bitwise_fit.py, test_coding.py.
 WITHOUT_PARENT = {

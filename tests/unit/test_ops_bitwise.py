@@ -317,9 +317,9 @@ def test_without_a_library_the_twin_is_used_and_says_so(monkeypatch, tmp_path):
 @pytest.mark.parametrize("sizes", [[70, 40, 33, 10], [33, 7], [40, 0, 5], [0, 3]])
 @pytest.mark.parametrize("kind", kinds(1))
 def test_a_function_is_the_chain_of_fixed_layers(kind, sizes, twins):
-    pairs = list(zip(sizes, sizes[1:], strict=False))
     weights = [
-        weights_of(i, *pair, dropped=i % 2 * 0.4) for i, pair in enumerate(pairs)
+        weights_of(i, *pair, dropped=i % 2 * 0.4)
+        for i, pair in enumerate(itertools.pairwise(sizes))
     ]
     end = dict(kinds(sizes[-1])[kind])
     limits = [limits_of(i, units) for i, units in enumerate(sizes[1:-1])]
@@ -362,13 +362,8 @@ def test_a_network_that_is_none_is_refused():
         op(rows=rows[:, :39], network=good, Tout=tf.float32)
     with pytest.raises(tf.errors.InvalidArgumentError, match="NaN in row 0, column 0"):
         op(rows=rows * np.nan, network=good, Tout=tf.float32)
-    two = bitwise_function._network(40, [weights] * 2, [limits_of(0, 20)], None, None)
+    both, limits = [weights, weights_of(1, 20, 7)], [limits_of(0, 20)]
+    words = bitwise_function._network(40, both, limits, None, None).numpy()
+    words[4] = 19  # inputs of the second layer: in as many words, but one less
     with pytest.raises(tf.errors.InvalidArgumentError, match="follow each other"):
-        op(rows=rows, network=mismatched(two), Tout=tf.float32)
-
-
-def mismatched(network):
-    """The second layer says that it has 39 inputs: as many words, but no others."""
-    words = network.numpy()
-    words[4] = 39
-    return tf.constant(words)
+        op(rows=rows, network=tf.constant(words), Tout=tf.float32)

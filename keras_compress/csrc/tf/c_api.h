@@ -28,7 +28,15 @@ struct TF_Status;
 struct TF_Tensor;
 
 enum TF_Code { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8 };
-enum TF_DataType { TF_FLOAT = 1, TF_INT32 = 3, TF_UINT16 = 17, TF_UINT32 = 22 };
+enum TF_DataType {
+  TF_FLOAT = 1,
+  TF_INT32 = 3,
+  TF_UINT8 = 4,
+  TF_INT16 = 5,
+  TF_INT8 = 6,
+  TF_UINT16 = 17,
+  TF_UINT32 = 22
+};
 #endif
 
 static_assert(TF_OK == 0, "TF_OK");
@@ -36,6 +44,9 @@ static_assert(TF_INVALID_ARGUMENT == 3, "TF_INVALID_ARGUMENT");
 static_assert(TF_RESOURCE_EXHAUSTED == 8, "TF_RESOURCE_EXHAUSTED");
 static_assert(TF_FLOAT == 1, "TF_FLOAT");
 static_assert(TF_INT32 == 3, "TF_INT32");
+static_assert(TF_UINT8 == 4, "TF_UINT8");
+static_assert(TF_INT16 == 5, "TF_INT16");
+static_assert(TF_INT8 == 6, "TF_INT8");
 static_assert(TF_UINT16 == 17, "TF_UINT16");
 static_assert(TF_UINT32 == 22, "TF_UINT32");
 static_assert(sizeof(TF_Code) == 4 && sizeof(TF_DataType) == 4, "enum size");

@@ -36,10 +36,10 @@ class Tensor {
     TF_GetInput(context, index, &tensor, status->get());
     return Tensor(tensor);
   }
-  // Of floats, or of another type of 4 bytes.
+  // Of floats, or of another type, whose numbers have so many bytes.
   static Tensor Output(TF_OpKernelContext* context, const int64_t* dims,
-                       int rank, Status* status, TF_DataType type = TF_FLOAT) {
-    size_t bytes = 4;
+                       int rank, Status* status, TF_DataType type = TF_FLOAT,
+                       size_t bytes = 4) {
     for (int i = 0; i < rank; ++i) bytes *= static_cast<size_t>(dims[i]);
     return Tensor(
         TF_AllocateOutput(context, 0, type, dims, rank, bytes, status->get()));

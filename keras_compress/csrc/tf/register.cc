@@ -38,6 +38,7 @@ namespace {
   RegisterXnorNetwork();
   RegisterXnorConv2D();
   RegisterPoolSigns();
+  RegisterIntegerMatmul();
   return true;
 }();
 

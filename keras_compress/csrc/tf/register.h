@@ -22,6 +22,7 @@ void RegisterXnorMatmul();
 void RegisterXnorNetwork();
 void RegisterXnorConv2D();
 void RegisterPoolSigns();
+void RegisterIntegerMatmul();
 
 }  // namespace keras_compress
 

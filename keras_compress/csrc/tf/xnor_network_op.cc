@@ -12,9 +12,8 @@
 // every array are filled up to whole groups of 16 words.
 #include <vector>
 
-#include "../kernels/xnor_api.h"
 #include "register.h"
-#include "xnor_nan.h"
+#include "xnor_inputs.h"
 
 namespace keras_compress {
 namespace {
@@ -70,8 +69,10 @@ bool ReadLayers(const Tensor& network, int64_t output,
     layer.inputs = words[0];
     layer.units = words[1];
     const uint32_t flags = words[2];
-    layer.output = (flags & kLimits) != 0 ? 2 : output;
-    if ((layer.output == 2) != (i + 1 < count || output == 2)) {
+    layer.output = (flags & kLimits) != 0 ? XnorInputs::kBits : output;
+    const int64_t wanted = i + 1 < count ? XnorInputs::kBits : output;
+    if (layer.output != wanted ||
+        ((flags & kLimits) == 0 && wanted == XnorInputs::kBits)) {
       return status->Invalid(
           "All layers that give bits need thresholds, and no other does");
     }
@@ -108,25 +109,22 @@ void Compute(void*, TF_OpKernelContext* context) {
   const Tensor network = Tensor::Input(context, 1, &status);
   const bool packed = TF_InputDatatype(context, 0) == TF_UINT32;
   const TF_DataType type = TF_ExpectedOutputDataType(context, 0);
-  const int64_t output = type == TF_FLOAT ? 0 : type == TF_INT32 ? 1 : 2;
+  const int64_t output = XnorOutputKind(context);
   std::vector<KcXnorLayer> layers;
   if (status.ok() && ReadLayers(network, output, &layers, &status) &&
       CheckRows(rows, packed, layers[0].inputs, &status)) {
     const int64_t units = layers.back().units;
-    const int64_t dims[] = {rows.dim(0),
-                            output == 2 ? (units + 31) / 32 : units};
+    const int64_t dims[] = {
+        rows.dim(0), output == XnorInputs::kBits ? (units + 31) / 32 : units};
     const Tensor outputs = Tensor::Output(context, dims, 2, &status, type);
     if (status.ok()) {
       const int result = kc_xnor_chain(
           layers.data(), static_cast<int64_t>(layers.size()), packed,
           rows.data<void>(), dims[0], outputs.data<void>());
-      if (result == KC_XNOR_NAN) {
-        InvalidNan(rows, &status);
-      } else if (result == KC_XNOR_MEMORY) {
-        TF_SetStatus(status.get(), TF_RESOURCE_EXHAUSTED,
-                     "No memory for the packed signs of a product");
-      } else if (result != KC_XNOR_OK) {
+      if (result == KC_XNOR_ARGUMENT) {
         status.Invalid("The layers of `network` do not follow each other");
+      } else {
+        CheckXnorResult(result, rows, &status);
       }
     }
   }

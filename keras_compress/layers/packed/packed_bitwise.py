@@ -1,13 +1,18 @@
 """Inference layers whose weights, and most of whose numbers, are packed bits."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_compress._validation import check_choice, check_int
-from keras_compress.layers.packed import _bit_images
 from keras_compress.layers.packed._packed_signs import PackedSigns
 from keras_compress.layers.packed._windows import output_sizes, pair
-from keras_compress.ops import pack_signs, xnor_function, xnor_matmul
+from keras_compress.ops import (
+    pack_signs,
+    xnor_conv2d,
+    xnor_function,
+    xnor_matmul,
+)
 
 
 @keras.saving.register_keras_serializable("keras_compress")
@@ -211,10 +216,10 @@ class PackedBitwiseConv2D(PackedSigns):
         window = (self.kernel_size, self.strides, self.dilation_rate)
         if padding == "same" and self.inputs == "zero_one":
             # The border is of zeros, which here are inputs like any other: bits -1.
-            images = _bit_images.pad_with_minus_one(images, *window)
+            images = _surrounded(images, *window)
             padding = "valid"
         names = ("kernel_size", "strides", "dilations")
-        outputs = _bit_images.convolve(
+        outputs = xnor_conv2d(
             images,
             *self.weights_of_op(),
             channels=self.group_channels,
@@ -278,3 +283,14 @@ def function_of(members):
         return lambda inputs: last.finish(product(inputs))
     # The function takes no floats but float32.
     return lambda inputs: last.finish(product(pack_signs(first.rows(inputs))))
+
+
+def _surrounded(images, kernel_size, strides, dilations):
+    """Images with as many pixels of -1 around them as `"same"` adds."""
+    size, pads = ops.shape(images), [[0, 0]]
+    for axis, window in enumerate(zip(kernel_size, strides, dilations, strict=True), 1):
+        length, stride, dilation = window
+        reach = (-(-size[axis] // stride) - 1) * stride + dilation * (length - 1) + 1
+        missing = ops.maximum(reach - size[axis], 0)
+        pads.append([missing // 2, missing - missing // 2])
+    return tf.pad(images, [*pads, [0, 0]], constant_values=-1)

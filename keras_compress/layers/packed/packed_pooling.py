@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from keras_compress._validation import check_choice, invalid
-from keras_compress.layers.packed import _bit_images
 from keras_compress.layers.packed._windows import output_sizes, pair
+from keras_compress.ops import pool_signs
 
 
 @keras.saving.register_keras_serializable("keras_compress")
@@ -76,7 +76,7 @@ class PackedMaxPooling2D(keras.layers.Layer):
     def call(self, inputs):
         flips = None if self.flips is None else ops.convert_to_tensor(self.flips)
         geometry = {"strides": self.strides, "padding": self.padding}
-        return _bit_images.pool(inputs, self.kernel_size, flips=flips, **geometry)
+        return pool_signs(inputs, self.kernel_size, flips=flips, **geometry)
 
     def compute_output_shape(self, input_shape):
         sizes = output_sizes(self, input_shape[1:3])

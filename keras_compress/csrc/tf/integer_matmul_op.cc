@@ -1,0 +1,204 @@
+// The op KcIntegerMatmul: rows of numbers times packed integers.
+#include <utility>
+
+#include "../kernels/integer_api.h"
+#include "op_context.h"
+#include "register.h"
+
+namespace keras_compress {
+namespace {
+
+constexpr int kAttributes = 10;
+const char* const kNames[kAttributes] = {
+    "inputs",   "bits",       "fraction",   "low",         "high",
+    "rounding", "requantize", "output_low", "output_high", "output_rounding"};
+
+struct Attributes {
+  int64_t values[kAttributes];
+};
+
+void* Create(TF_OpKernelConstruction* construction) {
+  Status status;
+  Attributes* a = new Attributes();
+  for (int i = 0; i < kAttributes && status.ok(); ++i) {
+    TF_OpKernelConstruction_GetAttrInt64(construction, kNames[i], &a->values[i],
+                                         status.get());
+  }
+  if (!status.ok()) {
+    TF_OpKernelConstruction_Failure(construction, status.get());
+  }
+  return a;
+}
+
+void Delete(void* attributes) { delete static_cast<Attributes*>(attributes); }
+
+int64_t KindOf(TF_DataType type) {
+  switch (type) {
+    case TF_INT32:
+      return 1;
+    case TF_INT8:
+      return 2;
+    case TF_UINT8:
+      return 3;
+    case TF_INT16:
+      return 4;
+    default:
+      return 0;
+  }
+}
+
+size_t BytesOf(TF_DataType type) {
+  if (type == TF_INT8 || type == TF_UINT8) return 1;
+  return type == TF_INT16 ? 2 : 4;
+}
+
+// One number for each unit, or none at all where that is allowed.
+template <class T>
+bool Vector(const Tensor& tensor, const char* name, int64_t units,
+            bool optional, const T** data, Status* status) {
+  if (!tensor.CheckRank(name, 1, status)) return false;
+  if (optional && tensor.dim(0) == 0) {
+    *data = nullptr;
+    return true;
+  }
+  if (tensor.dim(0) != units) {
+    return status->Invalid("`" + std::string(name) + "` must be of length " +
+                           std::to_string(units) + ". Received: shape " +
+                           tensor.shape());
+  }
+  *data = tensor.data<T>();
+  return true;
+}
+
+bool CheckPanels(const Tensor& panels, const KcIntegerProduct& p,
+                 Status* status) {
+  if (!panels.CheckRank("panels", 4, status)) return false;
+  const int64_t width = p.bits == 8 ? 4 : 8;
+  const int64_t dims[] = {(p.units + 15) / 16, (p.inputs + width - 1) / width,
+                          16, 4};
+  bool good = true;
+  std::string expected = "[";
+  for (int i = 0; i < 4; ++i) {
+    good &= panels.dim(i) == dims[i];
+    expected += (i > 0 ? "," : "") + std::to_string(dims[i]);
+  }
+  if (good) return true;
+  return status->Invalid("`panels` must be of shape " + expected + "] for " +
+                         std::to_string(p.inputs) + " inputs and " +
+                         std::to_string(p.units) + " units of " +
+                         std::to_string(p.bits) + " bits. Received: shape " +
+                         panels.shape());
+}
+
+void Compute(void* kernel, TF_OpKernelContext* context) {
+  const int64_t* a = static_cast<Attributes*>(kernel)->values;
+  Status status;
+  const Tensor rows = Tensor::Input(context, 0, &status);
+  const Tensor panels = Tensor::Input(context, 1, &status);
+  const Tensor sums = Tensor::Input(context, 2, &status);
+  const Tensor bias = Tensor::Input(context, 3, &status);
+  const Tensor shifts = Tensor::Input(context, 4, &status);
+  const Tensor scales = Tensor::Input(context, 5, &status);
+  if (!status.ok()) {
+    TF_OpKernelContext_Failure(context, status.get());
+    return;
+  }
+  const TF_DataType type = TF_ExpectedOutputDataType(context, 0);
+  KcIntegerProduct p = {};
+  p.inputs = a[0];
+  p.bits = a[1];
+  p.fraction = a[2];
+  p.low = a[3];
+  p.high = a[4];
+  p.rounding = a[5];
+  p.requantize = a[6];
+  p.output_low = a[7];
+  p.output_high = a[8];
+  p.output_rounding = a[9];
+  p.row_kind = KindOf(TF_InputDatatype(context, 0));
+  p.output_kind = KindOf(type);
+  const bool ranks =
+      rows.CheckRank("rows", 2, &status) && bias.CheckRank("bias", 1, &status);
+  if (ranks && rows.dim(1) != p.inputs) {
+    status.Invalid("`rows` must have " + std::to_string(p.inputs) +
+                   " numbers in a row. Received: shape " + rows.shape());
+  }
+  if (ranks && status.ok()) {
+    p.units = bias.dim(0);
+    p.panels = panels.data<int8_t>();
+    p.bias = bias.data<int32_t>();
+  }
+  if (status.ok() && CheckPanels(panels, p, &status) &&
+      Vector(sums, "column_sums", p.units, false, &p.column_sums, &status) &&
+      Vector(shifts, "shifts", p.units, p.requantize == 0, &p.shifts,
+             &status) &&
+      Vector(scales, "scales", p.units, p.output_kind != 0, &p.scales,
+             &status)) {
+    const int64_t dims[] = {rows.dim(0), p.units};
+    const Tensor outputs =
+        Tensor::Output(context, dims, 2, &status, type, BytesOf(type));
+    if (status.ok()) {
+      const int result = kc_integer_matmul(&p, rows.data<void>(), dims[0],
+                                           outputs.data<void>());
+      if (result == KC_INTEGER_NAN) {
+        status.Invalid(
+            "`inputs` must be free of NaN, which is no fixed-point number");
+      } else if (result == KC_INTEGER_MEMORY) {
+        TF_SetStatus(status.get(), TF_RESOURCE_EXHAUSTED,
+                     "No memory for the integers of a product");
+      } else if (result != KC_INTEGER_OK) {
+        status.Invalid(
+            "A size, a limit or a shift of a product of integers is out of "
+            "range");
+      }
+    }
+  }
+  if (!status.ok()) TF_OpKernelContext_Failure(context, status.get());
+}
+
+// [rows, units]: as the bias is long.
+void Infer(TF_ShapeInferenceContext* context, TF_Status* status) {
+  Shape inputs, bias, rows, outputs;
+  TF_ShapeInferenceContextGetInput(context, 0, inputs.get(), status);
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_ShapeInferenceContextWithRank(context, inputs.get(), 2, inputs.get(),
+                                   status);
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_ShapeInferenceContextGetInput(context, 3, bias.get(), status);
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_ShapeInferenceContextWithRank(context, bias.get(), 1, bias.get(), status);
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_ShapeInferenceContextSubshape(context, inputs.get(), 0, 1, rows.get(),
+                                   status);
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_ShapeInferenceContextConcatenateShapes(context, rows.get(), bias.get(),
+                                            outputs.get(), status);
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_ShapeInferenceContextSetOutput(context, 0, outputs.get(), status);
+}
+
+}  // namespace
+
+void RegisterIntegerMatmul() {
+  TF_OpDefinitionBuilder* builder =
+      TF_NewOpDefinitionBuilder("KcIntegerMatmul");
+  TF_OpDefinitionBuilderAddAttr(builder, "T: {float, int8, uint8, int16}");
+  TF_OpDefinitionBuilderAddAttr(builder,
+                                "Tout: {float, int32, int8, uint8, int16}");
+  for (const char* name : kNames) {
+    TF_OpDefinitionBuilderAddAttr(builder,
+                                  (std::string(name) + ": int").c_str());
+  }
+  TF_OpDefinitionBuilderAddInput(builder, "rows: T");
+  TF_OpDefinitionBuilderAddInput(builder, "panels: int8");
+  TF_OpDefinitionBuilderAddInput(builder, "column_sums: int32");
+  TF_OpDefinitionBuilderAddInput(builder, "bias: int32");
+  TF_OpDefinitionBuilderAddInput(builder, "shifts: int32");
+  TF_OpDefinitionBuilderAddInput(builder, "scales: float");
+  TF_OpDefinitionBuilderAddOutput(builder, "outputs: Tout");
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, Infer);
+  RegisterOp(builder);
+  RegisterCpuKernel("KcIntegerMatmul", Create, Compute, Delete);
+}
+
+}  // namespace keras_compress

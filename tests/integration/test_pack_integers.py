@@ -1,0 +1,282 @@
+"""Fixed-point models packed: whole numbers in memory, on disk and between layers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers as kl
+
+import keras_compress as kc
+from keras_compress.functional import integers
+from keras_compress.layers.packed import IntegerConv2D, IntegerDense
+
+RANDOM = np.random.default_rng(0)
+Q = kc.QFormat
+
+
+def fixed(layers, shape, config, **others):
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([keras.Input(shape), *layers])
+    for variable in model.trainable_variables:
+        values = RANDOM.standard_normal(variable.shape) / np.sqrt(variable.shape[0])
+        variable.assign(values)
+    return kc.swap(model, {**others, "*": config} if others else config)
+
+
+def inputs_of(model, count=32):
+    shape = (count, *model.inputs[0].shape[1:])
+    return RANDOM.standard_normal(shape).astype("float32")
+
+
+def check(model, inputs=None):
+    """Bit for bit the trained model, natively and in plain TensorFlow."""
+    inputs = inputs_of(model) if inputs is None else inputs
+    packed = kc.pack(model)
+    expected = model.predict(inputs, verbose=0)
+    np.testing.assert_array_equal(packed(inputs), expected)
+    np.testing.assert_array_equal(packed.predict(inputs, verbose=0), expected)
+    with kc.ops.twins():
+        np.testing.assert_array_equal(packed(inputs), expected)
+    assert len(np.unique(expected)) > 4
+    return packed
+
+
+FULL = kc.FixedPoint(kernel=Q(0, 7), bias=Q(1, 9), inputs=Q(2, 5), outputs=Q(2, 5))
+
+
+def mlp(activation="relu"):
+    return [
+        kl.Dense(40, activation=activation, name="fc1"),
+        kl.Dropout(0.5),
+        kl.Dense(33, activation=activation, name="fc2"),
+        kl.Dense(5, name="fc3"),
+    ]
+
+
+def test_layers_hand_integers_to_each_other():
+    packed = check(fixed(mlp(), (20,), FULL))
+    kinds = [type(layer) for layer in packed.layers]
+    assert kinds == [IntegerDense] * 3
+    flags = [(x.takes_integers, x.gives_integers) for x in packed.layers]
+    assert flags == [(False, True), (True, True), (True, False)]
+    hidden = keras.Model(packed.inputs[0], packed.layers[0].output)
+    assert hidden(inputs_of(packed)).dtype == "int8"
+    assert packed.layers[0].output.dtype == "int8"
+
+
+@pytest.mark.parametrize("rounding", ["nearest_even", "truncate", "floor"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_every_rounding_and_sign(rounding, signed):
+    q = Q(2, 5 if signed else 6, signed, rounding=rounding)
+    config = kc.FixedPoint(
+        kernel=Q(0, 3), bias=Q(1, 5), inputs=q, outputs=q, pre_activations=None
+    )
+    packed = check(fixed(mlp(), (20,), config))
+    assert packed.layers[0].bits == 4
+    assert packed.layers[1].takes_integers
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        kc.FixedPoint(kernel=Q(0, 7), inputs=Q(2, 5)),
+        kc.FixedPoint(kernel=Q(0, 7), inputs=Q(2, 5), outputs=Q(2, 5)),
+        kc.FixedPoint(kernel=Q(0, 7), bias=Q(1, 7), inputs=Q(2, 5)),
+        kc.FixedPoint(
+            kernel=Q(0, 7), bias=Q(1, 7), inputs=Q(2, 5), pre_activations=Q(2, 3)
+        ),
+        kc.FixedPoint(
+            kernel=Q(0, 7),
+            bias=Q(1, 7),
+            inputs=Q(2, 5),
+            pre_activations=Q(3, 6),
+            outputs=Q(2, 3, rounding="floor"),
+        ),
+        kc.FixedPoint(
+            kernel=Q(0, 7),
+            bias=Q(1, 7),
+            inputs=Q(2, 5),
+            outputs=Q(1, 5, overflow="wrap"),
+        ),
+        kc.FixedPoint(kernel=Q(0, 5), bias=Q(1, 7), inputs=Q(3, 9), outputs=Q(3, 9)),
+        kc.FixedPoint(kernel=Q(-2, 5), bias=Q(1, 3), inputs=Q(4, 0), outputs=Q(4, 8)),
+        kc.FixedPoint(kernel=Q(0, 7, rounding="stochastic"), inputs=Q(2, 5)),
+    ],
+)
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_every_combination_of_formats(config, activation):
+    check(fixed(mlp(activation), (20,), config))
+
+
+def test_channels_have_shifts_of_their_own():
+    kernel = Q.per_channel([Q(1 - i % 3, 4 + i % 3) for i in range(40)])
+    first = kc.FixedPoint(kernel=kernel, bias=Q(1, 7), inputs=Q(2, 5), outputs=Q(2, 4))
+    packed = check(fixed(mlp(), (20,), FULL, fc1=first))
+    assert packed.layers[0].gives_integers
+    assert set(packed.layers[0].fractions.numpy()) == {9, 10, 11}
+
+
+def cnn():
+    return [
+        kl.Conv2D(8, 3, activation="relu", padding="same", name="conv1"),
+        kl.MaxPooling2D(),
+        kl.Conv2D(6, (2, 3), strides=(2, 1), activation="relu", name="conv2"),
+        kl.Conv2D(6, 2, dilation_rate=2, activation="relu", name="conv3"),
+        kl.Flatten(),
+        kl.Dense(7, activation="softmax", name="fc"),
+    ]
+
+
+def test_convolutions_and_pooling_stay_in_integers():
+    packed = check(fixed(cnn(), (13, 12, 3), FULL))
+    kinds = [type(layer).__name__ for layer in packed.layers]
+    assert kinds == [
+        *("IntegerConv2D", "MaxPooling2D", "IntegerConv2D", "IntegerConv2D"),
+        *("Flatten", "IntegerDense"),
+    ]
+    dtypes = [x.output.dtype for x in packed.layers if hasattr(x, "bits")]
+    assert dtypes == ["int8"] * 3 + ["float32"]
+
+
+def test_branches_hand_on_integers_only_where_all_take_them():
+    inputs = keras.Input((6,))
+    hidden = kl.Dense(8, activation="relu", name="fc1")(inputs)
+    one = kl.Dense(8, activation="relu", name="fc2")(hidden)
+    other = kl.Dense(8, activation="relu", name="fc3")(hidden)
+    both = kl.Add()([one, other])
+    outputs = kl.Dense(3, name="fc4")(both)
+    model = kc.swap(keras.Model(inputs, outputs), FULL)
+    for variable in model.trainable_variables:
+        variable.assign(RANDOM.standard_normal(variable.shape) / 2)
+    packed = check(model)
+    gives = {x.name: x.gives_integers for x in packed.layers if hasattr(x, "bits")}
+    assert gives == {"fc1": True, "fc2": False, "fc3": False, "fc4": False}
+
+
+def test_pruned_layers_stay_pruned():
+    model = fixed(mlp(), (20,), kc.Prune())
+    for layer in model.layers[::2]:
+        layer.prune(sparsity=0.8)
+    packed = check(kc.swap(model, FULL))
+    assert np.mean(packed.layers[0].effective_kernel() == 0) >= 0.8
+
+
+def test_channels_first_and_time_steps():
+    layer = IntegerConv2D(4, (3, 3), input_format=Q(2, 5), data_format="channels_first")
+    layer.build((None, 2, 7, 6))
+    codes = RANDOM.integers(-9, 9, (3, 3, 2, 4))
+    layer.fill(codes, 5)
+    x = RANDOM.integers(-50, 50, (2, 2, 7, 6)) / 32
+    last = tf.nn.conv2d(x.transpose(0, 2, 3, 1), codes.astype(float), 1, "VALID")
+    np.testing.assert_array_equal(layer(x), tf.transpose(last, (0, 3, 1, 2)))
+    assert layer.compute_output_shape((None, 2, 7, 6)) == (None, 4, 5, 4)
+    model = fixed([kl.TimeDistributed(kl.Dense(4, name="fc"))], (3, 5), FULL)
+    check(model)
+
+
+def test_what_float32_cannot_hold_is_as_numpy_has_it():
+    inputs, units = 400, 4
+    codes = RANDOM.integers(-128, 128, (inputs, units))
+    layer = IntegerDense(units, input_format=Q(0, 15), activation="relu")
+    layer.build((None, inputs))
+    layer.fill(codes, 22)
+    x = RANDOM.uniform(-1, 1, (5, inputs)).astype("float32")
+    rows = integers.from_floats(x, 15, -(2**15), 2**15 - 1)
+    sums = integers.integer_sums(rows, codes, 0)
+    assert np.abs(sums).max() > 2**24
+    expected = (sums.astype("float32") * np.float32(2.0**-22)).clip(0)
+    np.testing.assert_array_equal(layer(x), expected)
+
+
+@pytest.mark.parametrize(("bits", "share"), [(8, 4), (4, 8)])
+def test_weights_take_their_bits(bits, share, tmp_path):
+    layers = [kl.Dense(512, activation="relu"), kl.Dense(512)]
+    model = fixed(layers, (512,), kc.FixedPoint(kernel=Q(0, bits - 1), inputs=Q(2, 5)))
+    packed = kc.pack(model)
+    whole = sum(4 * np.prod(x.shape) for x in model.trainable_variables)
+    kept = sum(x.numpy().nbytes for x in packed.variables)
+    assert kept <= 1.05 * whole / share
+    path = kc.export(packed, tmp_path / "served")
+    disk = sum(x.stat().st_size for x in (path / "variables").iterdir())
+    assert disk <= 1.05 * whole / share
+    report = kc.report(model, packed).to_dict()
+    assert "int8" not in report  # but its energy is known
+    assert check(model).layers[0].bits == bits
+
+
+def test_a_packed_model_saves_loads_and_exports(tmp_path):
+    model = fixed(cnn(), (13, 12, 3), FULL)
+    packed = check(model)
+    x = inputs_of(model)
+    expected = model.predict(x, verbose=0)
+    packed.save(tmp_path / "packed.keras")
+    loaded = keras.models.load_model(tmp_path / "packed.keras")
+    np.testing.assert_array_equal(loaded(x), expected)
+    for portable in (False, True):
+        path = kc.export(packed, tmp_path / f"served{portable}", portable=portable)
+        served = tf.saved_model.load(path)
+        np.testing.assert_array_equal(served.serve(tf.constant(x)), expected)
+        names = {node.op for node in _nodes(served)}
+        assert ("KcIntegerMatmul" in names) <= (not portable)
+
+
+def _nodes(served):
+    graph = served.signatures["serving_default"].graph.as_graph_def()
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
+
+
+def test_integers_of_a_user_are_numbers_not_codes():
+    model = fixed(mlp(), (20,), FULL)
+    x = RANDOM.integers(0, 4, (8, 20))
+    expected = model.predict(x.astype("float32"), verbose=0)
+    np.testing.assert_array_equal(kc.pack(model).predict(x, verbose=0), expected)
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        (kc.FixedPoint(kernel=Q(0, 7)), "inputs of layer 'fc1' need a format"),
+        (kc.FixedPoint(inputs=Q(0, 7)), "kernel of layer 'fc1' needs a format"),
+        (kc.FixedPoint(kernel=Q(None, 7), inputs=Q(0, 7)), "needs a format"),
+        (kc.FixedPoint(kernel=Q(0, 11), inputs=Q(2, 5)), "this one needs 2[0-9]"),
+        (kc.FixedPoint(kernel=Q(0, 7), inputs=Q(2, 16)), "more than the 16 bits"),
+        (kc.FixedPoint(kernel=Q(0, 7), inputs=Q(2, 5, overflow="wrap")), "saturates"),
+        (
+            kc.FixedPoint(kernel=Q(0, 5), inputs=Q(2, 2), bias=Q(0, 20)),
+            "not have more fraction bits",
+        ),
+    ],
+)
+def test_what_integers_cannot_hold_is_refused(config, match):
+    with pytest.raises(ValueError, match=match):
+        kc.pack(fixed(mlp(), (20,), config))
+
+
+def test_sums_that_need_more_bits_are_refused():
+    layer = IntegerDense(1, input_format=Q(0, 15))
+    layer.build((None, 2000))
+    with pytest.raises(ValueError, match="needs sums of 34 bits"):
+        layer.fill(np.full((2000, 1), -128), 0)
+
+
+def test_layers_that_are_floats_yet_are_refused():
+    model = fixed(mlp(), (20,), FULL)
+    model.layers[0].set_noise("float")
+    with pytest.raises(ValueError, match="not quantized to its formats yet"):
+        kc.pack(model)
+    model.layers[0].set_noise(extra_bits=1)
+    with pytest.raises(ValueError, match="not quantized to its formats yet"):
+        kc.pack(model)
+
+
+def test_post_training_quantization_in_one_call():
+    model = keras.Sequential([keras.Input((20,)), *mlp()])
+    data = RANDOM.standard_normal((256, 20)).astype("float32")
+    small = kc.swap(model, kc.analysis.choose_formats(model, data))
+    packed = check(small, data[:32])
+    assert packed.layers[1].takes_integers
+    exact = model.predict(data, verbose=0)
+    error = np.linalg.norm(packed(data) - exact) / np.linalg.norm(exact)
+    assert error < 0.03
