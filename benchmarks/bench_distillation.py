@@ -4,8 +4,9 @@
 
 `step` is one step of a `Distiller`, held against one call of the teacher and one step
 of the student alone, one after another. `cached` is an epoch on data of `cache_logits`,
-held against an epoch of the student alone on the same data. Both are ratios; they take
-turns, and the median of each is shown.
+held against an epoch of the student alone on the same data, shuffled likewise. Both are
+ratios; they take turns, and the median of each is shown. On a machine that does other
+things as well, `--cpu-time` counts the seconds that the process itself had.
 """
 
 import argparse
@@ -33,21 +34,23 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", help="append one line a row")
     parser.add_argument("--threads", type=int, default=1, help="of TensorFlow")
     parser.add_argument("--core", type=int, default=None, help="run on this core only")
+    parser.add_argument("--cpu-time", action="store_true", help="not that of a clock")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=40, help="a round")
     parser.add_argument("--examples", type=int, default=12800, help="an epoch")
     return parser.parse_args()
 
 
-def interleaved(functions, rounds):
+def interleaved(args, functions, rounds):
     """The median time of each function in seconds, taken in turns."""
+    now = time.process_time if args.cpu_time else time.perf_counter
     times = [[] for _ in functions]
     for turn in range(rounds + 1):
         for function, taken in zip(functions, times, strict=True):
-            start = time.perf_counter()
+            start = now()
             function()
             if turn:  # the first one traces and warms up
-                taken.append(time.perf_counter() - start)
+                taken.append(now() - start)
     return [statistics.median(taken) for taken in times]
 
 
@@ -97,7 +100,7 @@ def step_row(args, case, data):
         for _ in range(args.steps):
             steps[0](iterators[0])
 
-    times = interleaved([separate, together, student], args.rounds)
+    times = interleaved(args, [separate, together, student], args.rounds)
     apart, one, only = (1e3 * taken / args.steps for taken in times)
     return {
         "what": "step",
@@ -128,6 +131,7 @@ def cached_row(args, case, data, shuffle):
             shuffle=size if shuffle else None,
         )
         times = interleaved(
+            args,
             [
                 lambda: alone.fit(plain, verbose=0),
                 lambda: distiller.fit(cached, verbose=0),
@@ -184,7 +188,7 @@ def main():
     cases = CASES
     if args.smoke:
         args.rounds, args.steps, args.examples, cases = 1, 2, 256, CASES[-1:]
-    facts = conditions()
+    facts = conditions() | {"clock": "cpu" if args.cpu_time else "wall"}
     print(facts)
     random = np.random.default_rng(0)
     x = random.random((args.examples, 784), "float32")

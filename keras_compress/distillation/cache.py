@@ -155,25 +155,27 @@ def _pipeline(dataset, file, teachers, sizes, shuffle, batch_size, seed):
     if batch_size is None and not regular:
         raise invalid("batch_size", "given where batches are of unequal sizes", None)
     batch = batch_size or sizes[0]
-    if not regular or (shuffle is None and batch != sizes[0]):
-        dataset, sizes = dataset.rebatch(batch), [batch]
-    data = tf.data.Dataset.zip((dataset, _records(file, sizes[0])))
+    held = batch if shuffle is None else math.ceil(shuffle / batch) * batch
+    if not regular or held != sizes[0]:
+        dataset = dataset.rebatch(held)
+    data = tf.data.Dataset.zip((dataset, _records(file, held)))
 
     def joined(element, records):
         inputs = CachedBatch(_inputs_of(element), *teachers.read(records))
         return (inputs, *element[1:]) if isinstance(element, tuple) else (inputs,)
 
-    data = data.map(joined, num_parallel_calls=tf.data.AUTOTUNE)
-    if shuffle is not None:
-        data = _shuffled(data, math.ceil(shuffle / batch) * batch, batch, seed)
+    if shuffle is None:
+        data = data.map(joined, num_parallel_calls=tf.data.AUTOTUNE)
+    else:
+        data = _shuffled(data.map(joined), batch, seed)
     count = math.ceil(file.header["examples"] / batch)
     return data.apply(tf.data.experimental.assert_cardinality(count)).prefetch(
         tf.data.AUTOTUNE
     )
 
 
-def _shuffled(data, size, batch, seed):
-    """Batches of examples drawn from `size` at a time, otherwise on every pass.
+def _shuffled(data, batch, seed):
+    """Batches drawn from what each element of `data` holds, otherwise on every pass.
 
     Drawn by number, a batch at once: single examples would cost more than a small step.
     """
@@ -188,7 +190,7 @@ def _shuffled(data, size, batch, seed):
         )
 
     seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
-    return tf.data.Dataset.zip((data.rebatch(size), seeds)).flat_map(drawn)
+    return tf.data.Dataset.zip((data, seeds)).flat_map(drawn)
 
 
 def _records(file, batch):

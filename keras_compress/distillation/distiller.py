@@ -47,8 +47,9 @@ class Distiller(keras.Model):
     Args:
         student: The Keras model to train.
         teachers: A Keras model, a list of them, or an `Ensemble`. They are neither
-            trained, nor changed, nor saved inside. May be set later, as
-            `distiller.teachers`, and is not needed for data of `cache_logits`.
+            trained, nor changed, nor saved inside, and share no trainable weights with
+            the student. May be set later, as `distiller.teachers`, and is not needed
+            for data of `cache_logits`.
         temperature: Number > 0 that logits are divided by.
         alpha: Weight of the soft term, in `[0, 1]`.
         mode: `"two_objectives"`, `"mixed_target"` or `"logits"`.
@@ -61,9 +62,8 @@ class Distiller(keras.Model):
         alpha: Scalar Keras variable. Assignable.
 
     Raises:
-        ValueError: If an argument is out of range, the teachers' outputs have other
-            shapes than the student's, or it cannot be told whether a model ends in
-            logits or in probabilities.
+        ValueError: If an argument is out of range, teachers do not fit the student, or
+            it cannot be told whether a model ends in logits or in probabilities.
 
     Example:
 
@@ -110,9 +110,8 @@ class Distiller(keras.Model):
         self._temperature = self._number("temperature", temperature)
         self._alpha = self._number("alpha", alpha)
         self._soft_loss = MeanLoss(name="soft_loss")
-        self._hard_loss = None
-        if mode != "mixed_target":
-            self._hard_loss = MeanLoss(name="hard_loss")
+        has_hard = mode != "mixed_target"
+        self._hard_loss = MeanLoss(name="hard_loss") if has_hard else None
         if features:
             self._feature_loss = MeanLoss(name="feature_loss")
         self._teachers = None
@@ -141,10 +140,8 @@ class Distiller(keras.Model):
         if teachers is not None:
             self._objective.check(teachers)
         self._teachers = teachers
-        native = (
-            layer.supports_jit for one in teachers or () for layer in all_layers(one)
-        )
-        self.supports_jit = all(native)
+        inside = [layer for one in teachers or () for layer in all_layers(one)]
+        self.supports_jit = all(layer.supports_jit for layer in inside)
         if self.compiled and self.jit_compile:
             # Asks again; TensorFlow drops the assignment of a value that is there.
             self.jit_compile = False

@@ -37,8 +37,8 @@ FIXED = kc.FixedPoint(kernel=kc.QFormat(0, 5), outputs=kc.QFormat(3, 6))
 
 @pytest.mark.parametrize(
     "config",
-    [FIXED, {"hidden": FIXED, "classes": kc.Prune()}],
-    ids=["fixed point", "fixed point and pruned"],
+    [FIXED, kc.LowRank(rank=2, force=True), {"hidden": FIXED, "classes": kc.Prune()}],
+    ids=["fixed point", "low rank", "fixed point and pruned"],
 )
 def test_other_students_of_their_own_teacher(config, tmp_path):
     teacher = network(16)
@@ -51,7 +51,10 @@ def test_other_students_of_their_own_teacher(config, tmp_path):
     assert history["soft_loss"][-1] < history["soft_loss"][0]
     assert_same_values(before, values_of(teacher))
     student, expected = distiller.student, distiller.predict(X, verbose=0)
-    assert type(student.get_layer("hidden")) is kc.layers.FixedPointDense
+    assert type(student.get_layer("hidden")) in (
+        kc.layers.FixedPointDense,
+        kc.layers.LowRankDense,
+    )
     distiller.save(tmp_path / "distiller.keras")
     loaded = keras.models.load_model(tmp_path / "distiller.keras")
     np.testing.assert_allclose(loaded.predict(X, verbose=0), expected, atol=1e-6)
