@@ -153,8 +153,9 @@ def integer_patches(
         Integer tensor `(batch, new_height, new_width, height * width * channels)`.
     """
     if inputs.dtype.is_floating:
-        codes = _integer_twins.codes(inputs, fraction_bits, *limits, rounding)
-        inputs = tf.cast(codes, row_type(*limits))
+        low, high = limits
+        codes = _integer_twins.codes(inputs, fraction_bits, low, high, rounding)
+        inputs = tf.cast(codes, row_type(low, high))
     if tuple(kernel_size) == (1, 1) and tuple(strides) == (1, 1):
         return inputs
     return tf.image.extract_patches(
