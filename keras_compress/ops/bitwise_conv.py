@@ -1,5 +1,7 @@
 """Convolutions of packed signs, and pooling that stays in bits."""
 
+import functools
+
 import tensorflow as tf
 
 from keras_compress._validation import check_choice, check_int, invalid
@@ -135,7 +137,7 @@ def xnor_conv2d(
             Tout=OUTPUTS[outputs],
             **attributes,
         )
-    found = tf.ensure_shape(found, shape)
+    found = _with_shape(found, shape)
     if outputs == "float32" and dtype not in (tf.float32, tf.uint32):
         found = tf.cast(found, dtype)  # pyright: ignore
     return found
@@ -194,7 +196,7 @@ def pool_signs(inputs, pool_size, *, strides=None, padding="valid", flips=None):
             strides=strides,
             padding=padding,
         )
-    return tf.ensure_shape(found, shape)
+    return _with_shape(found, shape)
 
 
 @tf.RegisterGradient("KcPoolSigns")
@@ -240,8 +242,21 @@ def _shape(images, window, strides, dilations, padding, last):
     return [images[0] if images.rank is not None else None, *sizes, last]
 
 
+def _with_shape(outputs, shape):
+    """Tells a graph the shape that its op cannot say; an eager tensor has it."""
+    return outputs if tf.executing_eagerly() else tf.ensure_shape(outputs, shape)
+
+
 def _or_none(vector, dtype):
-    return tf.constant([], dtype) if vector is None else vector
+    if vector is not None:
+        return vector
+    return _nothing(dtype) if tf.executing_eagerly() else tf.constant([], dtype)
+
+
+@functools.cache
+def _nothing(dtype):
+    """An empty vector, made once: eagerly, making it costs as much as a small op."""
+    return tf.constant([], dtype)
 
 
 def _pair(name, value):
