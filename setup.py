@@ -167,7 +167,10 @@ class Wheel(bdist_wheel):
         return "py3", "none", super().get_tag()[2]
 
 
-TESTS = ["pytest", "pytest-xdist", "hypothesis", "scikit-learn", "scipy", "build"]
+TESTS = [
+    *("pytest", "pytest-xdist", "hypothesis", "scikit-learn", "scipy", "build"),
+    "tensorly",  # referee of the tensor decompositions
+]
 EXTRAS = {
     # tensorflow-datasets prepares nothing without importlib_resources, but asks for it
     # on old Pythons only.

@@ -8,6 +8,9 @@ from keras_compress._rebuild import rebuild, walk
 from keras_compress.functional.low_rank import DataAware
 from keras_compress.layers._fitted import AsItIs, Fitted, kernel_of
 
+# Up to half a gigabyte, what all layers got in training is kept from one pass.
+KEPT_NUMBERS = 1 << 27
+
 
 def whiten(model, chosen, data):
     """Fits factors to what each layer gets once the layers before it have theirs.
@@ -36,12 +39,20 @@ def whiten(model, chosen, data):
     configs = {id(layer): (layer, config) for layer, config in chosen}
     first = next(batches(model, arrays, size=1))
     order = layer_inputs(model, [layer for layer, _ in chosen], first)
+    size = len(arrays[0]) * sum(x.size for calls in order.values() for x in calls)
+    kept = None
+    if size <= KEPT_NUMBERS:
+        layers = [layer for layer, _ in chosen]
+        kept = [layer_inputs(model, layers, x) for x in batches(model, arrays)]
     found = {}
     for key in order:
         layer, config = configs[key]
         moments = Moments(layer.bias is not None)
-        for inputs in batches(model, arrays):
-            meant = layer_inputs(model, [layer], inputs)[key]
+        for number, inputs in enumerate(batches(model, arrays)):
+            if kept is None:
+                meant = layer_inputs(model, [layer], inputs)[key]
+            else:
+                meant = kept[number][key]
             copy = twin[key]
             got = layer_inputs(approximated, [copy], inputs)[id(copy)]
             for one, other in zip(meant, got, strict=True):
