@@ -153,7 +153,8 @@ def integer_patches(
         Integer tensor `(batch, new_height, new_width, height * width * channels)`.
     """
     if inputs.dtype.is_floating:
-        codes = _integer_twins.codes(inputs, fraction_bits, *limits, rounding)
+        low, high = limits
+        codes = _integer_twins.codes(inputs, fraction_bits, low, high, rounding)
         inputs = tf.cast(codes, row_type(*limits))
     if tuple(kernel_size) == (1, 1) and tuple(strides) == (1, 1):
         return inputs
