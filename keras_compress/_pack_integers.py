@@ -127,6 +127,7 @@ def pack_integers(layer, place):
         )
     arguments = arguments_of(layer)
     small = codes.min(initial=0) >= -8 and codes.max(initial=0) <= 7
+    small = small and len(codes) <= integers.MOST_INPUTS_OF_4_BITS
     common = {
         "name": name,
         "dtype": arguments["dtype"],

@@ -80,7 +80,7 @@ class Formats(dict):
             (
                 *(x.layer, x.kind, _short(x.format), x.format.bits),
                 *(f"{x.low:.4g}", f"{x.high:.4g}", f"{x.overflow:.2%}"),
-                f"-{x.noise_db:.1f} dB",
+                "none" if np.isinf(x.noise_db) else f"-{x.noise_db:.1f} dB",
             )
             for x in self.choices
         ]

@@ -9,6 +9,10 @@ PANEL_UNITS = 16
 ROUNDINGS = ("nearest_even", "truncate", "floor")
 SUM_BITS = 32
 """Bits of the accumulator."""
+MOST_SHIFT = 30
+"""Bits by which a sum is shifted at most, either way."""
+MOST_INPUTS_OF_4_BITS = 65_536
+"""Sums of weights of 4 bits are 16 times as large in between."""
 
 
 def pack_panels(codes, bits=8):

@@ -261,6 +261,15 @@ def test_sums_that_need_more_bits_are_refused():
         layer.fill(np.full((2000, 1), -128), 0)
 
 
+def test_shifts_that_are_too_far_are_refused():
+    layer = IntegerDense(1, input_format=Q(-30, 37), output_format=Q(2, 5))
+    layer.build((None, 3))
+    with pytest.raises(ValueError, match="needs a shift by 31 bits"):
+        layer.fill(np.ones((3, 1), int), 36)
+    layer.fill(np.ones((3, 1), int), 35)
+    np.testing.assert_array_equal(layer(np.ones((1, 3), "float32")), [[0.0]])
+
+
 def test_layers_that_are_floats_yet_are_refused():
     model = fixed(mlp(), (20,), FULL)
     model.layers[0].set_noise("float")

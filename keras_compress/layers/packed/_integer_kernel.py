@@ -97,8 +97,16 @@ class IntegerKernel(keras.layers.Layer):
         bits = integers.accumulator_bits(codes, low, high, bias)
         fractions = np.broadcast_to(fractions, (units,))
         if self.steps:
+            shifts = fractions - self.steps[0].fraction_bits
+            farthest = shifts[np.abs(shifts).argmax()]
+            if abs(farthest) > integers.MOST_SHIFT:
+                raise ValueError(
+                    f"Layer {self.name!r} needs a shift by {farthest} "
+                    f"bits from sums to outputs, and its kernels shift by "
+                    f"{integers.MOST_SHIFT} at most. Take other fraction bits."
+                )
             # A shift to the left makes sums wider yet.
-            bits += max(0, int(np.max(self.steps[0].fraction_bits - fractions)))
+            bits += max(0, -int(np.min(shifts)))
         integers.check_sums(self.name, bits)
         self.panels.assign(integers.pack_panels(codes, self.bits))
         self.column_sums.assign(codes.sum(axis=0))
