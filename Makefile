@@ -13,7 +13,7 @@ CSRC := $(shell find keras_compress/csrc -type f)
 CLANG_FORMATTED := $(shell find keras_compress/csrc tests/kernels -name '*.cc' -o -name '*.h')
 PIP := -m pip --disable-pip-version-check -q
 # A folder with all but the package, so that what is tested is what is installed.
-EMPTY = rm -rf $(1) && mkdir -p $(1) && cp -r tests examples *.md pyproject.toml $(1)
+EMPTY = rm -rf $(1) && mkdir -p $(1) && cp -r tests examples docs *.md pyproject.toml $(1)
 # An environment for a wheel that shares the heavy packages of .venv.
 ENVIRONMENT = $(BIN)/python -m venv $(1) && \
 	echo $(CURDIR)/$(VENV)/lib/python*/site-packages > \

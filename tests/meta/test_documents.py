@@ -20,6 +20,24 @@ def document(name):
     return path.read_text()
 
 
+def own_model_and_data():
+    """What the code of documents takes for given."""
+    random = np.random.default_rng(0)
+    model = keras.Sequential(
+        [
+            keras.Input((784,)),
+            keras.layers.Dense(300, activation="relu", name="fc1"),
+            keras.layers.Dense(100, activation="relu", name="fc2"),
+            keras.layers.Dense(10, activation="softmax", name="fc3"),
+        ]
+    )
+    return {
+        "model": model,
+        "x_train": random.random((256, 784), "float32"),
+        "y_train": random.integers(0, 10, 256),
+    }
+
+
 def test_readme_opens_with_demo_and_test():
     first = document("README.md").split("```")[1]
     assert "make demo" in first
@@ -31,24 +49,23 @@ def test_readme_code_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall(document("README.md"))
     assert len(blocks) >= 2
-    random = np.random.default_rng(0)
-    model = keras.Sequential(
-        [
-            keras.Input((784,)),
-            keras.layers.Dense(300, activation="relu", name="fc1"),
-            keras.layers.Dense(100, activation="relu", name="fc2"),
-            keras.layers.Dense(10, activation="softmax", name="fc3"),
-        ]
-    )
-    space = {
-        "model": model,
-        "x_train": random.random((256, 784), "float32"),
-        "y_train": random.integers(0, 10, 256),
-    }
+    space = own_model_and_data()
     for block in blocks:
         exec(compile(block, "README.md", "exec"), space)
     assert (tmp_path / "served" / "saved_model.pb").exists()
     assert isinstance(space["packed"], keras.Model)
+
+
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.skipif(not PAGES, reason="docs are not beside the tests")
+@pytest.mark.parametrize("page", PAGES or [None])
+def test_code_of_the_docs_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = own_model_and_data()
+    for block in BLOCK.findall(document(f"docs/{page}")):
+        exec(compile(block, page, "exec"), space)
 
 
 def test_readme_names_every_layer():
