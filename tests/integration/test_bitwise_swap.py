@@ -255,11 +255,6 @@ def test_pack_says_what_to_do():
             layer.compress()
     with pytest.raises(ValueError, match="in stage 1"):
         kc.pack(small)
-    for layer in small.layers:
-        if hasattr(layer, "binarize"):
-            layer.binarize()
-    with pytest.raises(ValueError, match="Packing bitwise layers is not in this ver"):
-        kc.pack(small)
 
 
 def test_configs_compare_and_go_to_json_and_back():

@@ -68,8 +68,10 @@ def test_files_are_those_of_the_report(smoke):
     assert names == expected
     dense = keras.models.load_model(folder / "dense.keras")
     packed = keras.models.load_model(folder / "packed.keras")
-    kept = kc.report(dense, packed, names=["dense", "packed"]).to_dict()["models"][1]
-    assert kept["sparsity"] == pytest.approx(demo.SPARSITY, abs=1e-3)
+    report = kc.report(dense, packed, names=["dense", "packed"])
+    kept = report.models[1].weights_kept / report.models[0].weights
+    # Of the weights that are left, some go with the units that nothing reads.
+    assert 0.0 <= 1.0 - demo.SPARSITY - kept + 1e-3 < 0.01
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
