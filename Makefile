@@ -110,7 +110,7 @@ compat: install
 	$(call STATUS,$(VENV)-compat,available: scalar)
 	$(call EMPTY,build/compat)
 	cd build/compat && $(CURDIR)/$(VENV)-compat/bin/python -m pytest -n $(WORKERS) -q \
-		tests/kernels tests/integration tests/unit
+		tests/kernels tests/integration tests/unit/test_ops_*.py tests/unit/test_*layers.py
 
 # The level in use is that of all other tests.
 levels: install
