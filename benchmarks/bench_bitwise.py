@@ -9,17 +9,20 @@ See README.md beside this file for what the other columns count.
 
 import argparse
 import ctypes
-import json
-import os
-import platform
-import statistics
-import subprocess
-import time
-from pathlib import Path
+
+from turns import (
+    CHAIN,
+    Library,
+    aligned,
+    append,
+    chained,
+    conditions,
+    interleaved,
+    prepared,
+)
 
 SHAPES = [(784, 1024), (1024, 1024), (2048, 2048), (4096, 4096), (4096, 16384)]
 BATCHES = [1, 16, 64, 256, 1024]
-CHAIN = 32
 
 
 def arguments():
@@ -34,36 +37,6 @@ def arguments():
     parser.add_argument("--inputs", type=int, help="shapes of so many inputs alone")
     parser.add_argument("--kernel-only", action="store_true", help="no ops of ours")
     return parser.parse_args()
-
-
-def interleaved(functions, rounds, budget=4e-4):
-    """The median time of each function in microseconds, taken in turns."""
-    repeats = []
-    for function in functions:
-        function()
-        start = time.perf_counter()
-        function()
-        once = time.perf_counter() - start
-        repeats.append(max(1, int(budget / once)))
-    times = [[] for _ in functions]
-    for _ in range(rounds):
-        for function, count, taken in zip(functions, repeats, times, strict=True):
-            start = time.perf_counter()
-            for _ in range(count):
-                function()
-            taken.append((time.perf_counter() - start) / count)
-    return [1e6 * statistics.median(taken) for taken in times]
-
-
-def aligned(array):
-    """A copy that begins where a cache line does, as TensorFlow's tensors do."""
-    import numpy as np
-
-    held = np.empty(array.nbytes + 64, np.uint8)
-    skip = -held.ctypes.data % 64
-    copy = held[skip : skip + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
 
 
 class Layer(ctypes.Structure):
@@ -83,19 +56,8 @@ class Layer(ctypes.Structure):
     )
 
 
-class Kernel:
+class Kernel(Library):
     """The library's C functions, with the arguments made ready beforehand."""
-
-    def __init__(self, file):
-        self.library = ctypes.CDLL(file)
-        self.library.kc_level_name.restype = ctypes.c_char_p
-        self.best = self.library.kc_level()
-
-    def levels(self):
-        return range(self.library.kc_num_levels())
-
-    def name(self, level):
-        return self.library.kc_level_name(level).decode()
 
     def call(self, inputs, width, weights, bias, outputs):
         """Floats where outputs are floats, else bits."""
@@ -149,26 +111,6 @@ def roofline(kernel):
     return 16 * 64 * 4096 / min(interleaved([call], 1)[0] for _ in range(50))
 
 
-def chained(tf, product, inputs, weights):
-    """32 products in one graph, each waiting for the one before it.
-
-    Reading a variable costs no copy, and is an effect, so that two equal products are
-    not taken for one; `main` turns off what would drop those nobody looks at.
-    """
-    held = tf.Variable(inputs)
-
-    @tf.function(autograph=False)
-    def chain():
-        read = [weight.read_value() for weight in weights]
-        outputs = product(held.read_value(), *read)
-        for _ in range(CHAIN - 1):
-            with tf.control_dependencies([outputs]):
-                outputs = product(held.read_value(), *read)
-        return outputs
-
-    return chain
-
-
 def row(args, kernel, shape, batch):
     import numpy as np
     import tensorflow as tf
@@ -206,11 +148,10 @@ def row(args, kernel, shape, batch):
     def floats(x, w):
         return tf.nn.bias_add(tf.matmul(x, w), b)
 
-    columns["tf"] = chained(tf, floats, x, [tf.Variable(w)])
+    columns["tf"] = chained(floats, x, [w])
     if not args.kernel_only:
-        held = [tf.Variable(array) for array in weights]
         columns["op"] = chained(
-            tf, lambda x, *w: ops.xnor_matmul(x, *w, bias=b), x, held
+            lambda x, *w: ops.xnor_matmul(x, *w, bias=b), x, weights
         )
         fixed = [tf.constant(array) for array in weights]
         columns["op eager"] = lambda: ops.xnor_matmul(x, *fixed, bias=b)
@@ -225,58 +166,16 @@ def row(args, kernel, shape, batch):
     return found
 
 
-def conditions(kernel):
-    import numpy as np
-    import tensorflow as tf
-
-    from keras_compress import __version__
-
-    models = (
-        [
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith(("model name", "cpu family"))
-        ]
-        if Path("/proc/cpuinfo").exists()
-        else [platform.processor()]
-    )
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-    ).stdout.strip()
-    return {
-        "cpu": " family ".join(reversed(models[:2])),
-        "level": kernel.name(kernel.best),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "tensorflow": tf.__version__,
-        "keras_compress": __version__,
-        "commit": commit,
-    }
-
-
 def main():
     args = arguments()
-    if args.core is not None:
-        os.sched_setaffinity(0, {args.core})
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(args.threads)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
+    prepared(args.threads, args.core)
     from tabulate import tabulate
 
     from keras_compress import ops
     from keras_compress.ops import _library
 
-    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.optimizer.set_experimental_options(
-        {"dependency_optimization": False, "disable_model_pruning": True}
-    )
     print(ops.native_status())
-    kernel = Kernel(str(_library.FILE))
+    kernel = Kernel(_library.FILE)
     if args.smoke:
         args.rounds = 1
     shapes = SHAPES[:1] if args.smoke else SHAPES
@@ -286,7 +185,7 @@ def main():
     if args.batch:
         batches = [args.batch]
     limit = roofline(kernel)
-    facts = conditions(kernel) | {"threads": args.threads, "roofline": limit}
+    facts = conditions() | {"threads": args.threads, "roofline": limit}
     print(facts)
     rows = []
     for shape in shapes:
@@ -294,7 +193,7 @@ def main():
             found = row(args, kernel, shape, batch)
             line = {"shape": "{}x{}".format(*shape), "batch": batch}
             line |= {f"{name} us": time for name, time in found.items()}
-            best = found.get("kernel", found.get(facts["level"]))
+            best = found.get("kernel", found.get(kernel.name(kernel.best)))
             line["tf / kernel"] = found["tf"] / best
             if "product" in found:
                 work = shape[0] * shape[1] * batch
@@ -304,9 +203,7 @@ def main():
                 line["tf / op"] = found["tf"] / found["op"]
                 line["eager"] = found["tf eager"] / found["op eager"]
             rows.append(line)
-            if args.json:
-                with open(args.json, "a") as file:
-                    print(json.dumps(line | facts), file=file)
+            append(args.json, line | facts)
     print(tabulate(rows, headers="keys", floatfmt=".2f"))
 
 

@@ -9,10 +9,9 @@ signs to packed signs, and with half of the weights dropped.
 
 import argparse
 import ctypes
-import json
-import os
 
-from bench_bitwise import Kernel, Layer, aligned, conditions, interleaved
+from bench_bitwise import Kernel, Layer
+from turns import aligned, append, conditions, interleaved, prepared
 
 IMAGES = [(56, 64), (28, 128), (14, 256), (7, 512)]
 
@@ -100,23 +99,18 @@ def row(args, kernel, size, channels):
 
 def main():
     args = arguments()
-    if args.core is not None:
-        os.sched_setaffinity(0, {args.core})
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
+    prepared(args.threads, args.core)
     from tabulate import tabulate
 
     from keras_compress import ops
     from keras_compress.ops import _library
 
-    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     print(ops.native_status())
-    kernel = Kernel(str(_library.FILE))
+    kernel = Kernel(_library.FILE)
     kernel.library.kc_set_threads(args.threads)
     if args.smoke:
         args.rounds = 1
-    facts = conditions(kernel) | {"threads": args.threads}
+    facts = conditions() | {"threads": args.threads}
     print(facts)
     rows = []
     for size, channels in IMAGES[:1] if args.smoke else IMAGES:
@@ -129,9 +123,7 @@ def main():
         line["ternary / binary"] = found["kernel, ternary"] / found["kernel, zeros"]
         line["eager"] = found["tf eager"] / found["op eager"]
         rows.append(line)
-        if args.json:
-            with open(args.json, "a") as file:
-                print(json.dumps(line | facts), file=file)
+        append(args.json, line | facts)
     print(tabulate(rows, headers="keys", floatfmt=".2f"))
 
 

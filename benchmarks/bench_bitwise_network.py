@@ -19,10 +19,9 @@
 
 import argparse
 import ctypes
-import json
-import os
 
-from bench_bitwise import Kernel, Layer, aligned, conditions, interleaved
+from bench_bitwise import Kernel, Layer
+from turns import aligned, append, conditions, interleaved, prepared
 
 
 def arguments():
@@ -153,25 +152,18 @@ def row(args, kernel, models, batch):
 
 def main():
     args = arguments()
-    if args.core is not None:
-        os.sched_setaffinity(0, {args.core})
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(args.threads)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
+    prepared(args.threads, args.core)
     from tabulate import tabulate
 
     from keras_compress import ops
     from keras_compress.ops import _library
 
-    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     print(ops.native_status())
-    kernel = Kernel(str(_library.FILE))
+    kernel = Kernel(_library.FILE)
     kernel.library.kc_set_threads(args.threads)
     if args.smoke:
         args.rounds = 1
-    facts = conditions(kernel) | {"threads": args.threads, "inputs": args.inputs}
+    facts = conditions() | {"threads": args.threads, "inputs": args.inputs}
     facts["sizes"] = "-".join(map(str, args.sizes))
     print(facts)
     models = networks(args.sizes, args.inputs)
@@ -183,9 +175,7 @@ def main():
             line[f"keras / {name}"] = times["keras"] / times[name]
         line["8 + 1.5 kernels"] = 8 + 1.5 * times["kernels"]
         rows.append(line)
-        if args.json:
-            with open(args.json, "a") as file:
-                print(json.dumps(line | facts), file=file)
+        append(args.json, line | facts)
     table = {name: [line[name] for line in rows] for name in rows[0]}
     print(tabulate([[name, *values] for name, values in table.items()], floatfmt=".2f"))
 

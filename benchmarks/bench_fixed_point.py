@@ -10,17 +10,21 @@ bias. See README.md beside this file for what the other columns count.
 
 import argparse
 import ctypes
-import json
-import os
-import platform
-import statistics
-import subprocess
 import time
-from pathlib import Path
+
+from turns import (
+    CHAIN,
+    Library,
+    aligned,
+    append,
+    chained,
+    conditions,
+    interleaved,
+    prepared,
+)
 
 SHAPES = [(784, 300), (784, 1024), (1024, 1024), (4096, 4096)]
 BATCHES = [1, 16, 64, 256]
-CHAIN = 32
 KINDS = {"float32": 0, "int8": 2}
 
 
@@ -41,36 +45,6 @@ def arguments():
     )
     parser.add_argument("--kernel-only", action="store_true", help="no ops of ours")
     return parser.parse_args()
-
-
-def interleaved(functions, rounds, clock, budget=4e-4):
-    """The median time of each function in microseconds, taken in turns."""
-    repeats = []
-    for function in functions:
-        function()
-        start = clock()
-        function()
-        once = clock() - start
-        repeats.append(max(1, int(budget / once)))
-    times = [[] for _ in functions]
-    for _ in range(rounds):
-        for function, count, taken in zip(functions, repeats, times, strict=True):
-            start = clock()
-            for _ in range(count):
-                function()
-            taken.append((clock() - start) / count)
-    return [1e6 * statistics.median(taken) for taken in times]
-
-
-def aligned(array):
-    """A copy that begins where a cache line does, as TensorFlow's tensors do."""
-    import numpy as np
-
-    held = np.empty(array.nbytes + 64, np.uint8)
-    skip = -held.ctypes.data % 64
-    copy = held[skip : skip + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
 
 
 class Product(ctypes.Structure):
@@ -129,26 +103,6 @@ class Layer:
         return lambda: library.kc_integer_matmul(*ready) and keep
 
 
-def chained(tf, product, inputs, weights):
-    """32 products in one graph, each waiting for the one before it.
-
-    Reading a variable costs no copy, and is an effect, so that two equal products are
-    not taken for one; `main` turns off what would drop those nobody looks at.
-    """
-    held = tf.Variable(inputs)
-
-    @tf.function(autograph=False)
-    def chain():
-        read = [weight.read_value() for weight in weights]
-        outputs = product(held.read_value(), *read)
-        for _ in range(CHAIN - 1):
-            with tf.control_dependencies([outputs]):
-                outputs = product(held.read_value(), *read)
-        return outputs
-
-    return chain
-
-
 def row(args, library, shape, batch):
     import numpy as np
     import tensorflow as tf
@@ -183,7 +137,7 @@ def row(args, library, shape, batch):
     def floats(x, w):
         return tf.nn.bias_add(tf.matmul(x, w), b)
 
-    columns["tf"] = chained(tf, floats, x, [tf.Variable(w)])
+    columns["tf"] = chained(floats, x, [w])
     if not args.kernel_only and not args.levels:
         layer = layers["int8"]
         fixed = {"fraction_bits": 5, "limits": (-128, 127), "outputs": "float32"}
@@ -195,13 +149,12 @@ def row(args, library, shape, batch):
             )
 
         arrays = (layer.panels, layer.sums, layer.bias, layer.scales)
-        held = [tf.Variable(array) for array in arrays]
         ready = [tf.constant(array) for array in arrays]
-        columns["op"] = chained(tf, integers, x, held)
+        columns["op"] = chained(integers, x, arrays)
         columns["op eager"] = lambda: integers(x, *ready)
         columns["tf eager"] = lambda: floats(x, w)
     clock = time.process_time if args.cpu_time else time.perf_counter
-    times = interleaved(list(columns.values()), args.rounds, clock)
+    times = interleaved(list(columns.values()), args.rounds, clock=clock)
     library.kc_set_level(library.kc_num_levels() - 1)
     found = dict(zip(columns, times, strict=True))
     for name in ("op", "tf"):
@@ -210,62 +163,19 @@ def row(args, library, shape, batch):
     return found
 
 
-def conditions(library):
-    import numpy as np
-    import tensorflow as tf
-
-    from keras_compress import __version__
-
-    models = (
-        [
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith(("model name", "cpu family"))
-        ]
-        if Path("/proc/cpuinfo").exists()
-        else [platform.processor()]
-    )
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-    ).stdout.strip()
-    return {
-        "cpu": " family ".join(reversed(models[:2])),
-        "level": library.kc_level_name(library.kc_level()).decode(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "tensorflow": tf.__version__,
-        "keras_compress": __version__,
-        "commit": commit,
-    }
-
-
 def main():
     args = arguments()
-    if args.core is not None:
-        os.sched_setaffinity(0, {args.core})
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(args.threads)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
+    prepared(args.threads, args.core)
     from tabulate import tabulate
 
     from keras_compress import ops
     from keras_compress.ops import _library
 
-    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.optimizer.set_experimental_options(
-        {"dependency_optimization": False, "disable_model_pruning": True}
-    )
     print(ops.native_status())
     if not _library.FILE.exists():
         print("Nothing to measure without the native library.")
         return
-    library = ctypes.CDLL(str(_library.FILE))
-    library.kc_level_name.restype = ctypes.c_char_p
+    library = Library(_library.FILE).library
     if args.smoke:
         args.rounds = 1
     shapes = SHAPES[:1] if args.smoke else SHAPES
@@ -274,7 +184,7 @@ def main():
     batches = [1, 16] if args.smoke else BATCHES
     if args.batch:
         batches = [args.batch]
-    facts = conditions(library) | {"threads": args.threads, "cpu time": args.cpu_time}
+    facts = conditions() | {"threads": args.threads, "cpu time": args.cpu_time}
     print(facts)
     rows = []
     for shape in shapes:
@@ -288,9 +198,7 @@ def main():
             if "op eager" in found:
                 line["eager"] = found["tf eager"] / found["op eager"]
             rows.append(line)
-            if args.json:
-                with open(args.json, "a") as file:
-                    print(json.dumps(line | facts), file=file)
+            append(args.json, line | facts)
     print(tabulate(rows, headers="keys", floatfmt=".2f"))
 
 

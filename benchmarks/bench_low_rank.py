@@ -11,16 +11,14 @@ LAPACK's, and its error against the best.
 """
 
 import argparse
-import json
-import os
-import statistics
 import time
+
+from turns import CHAIN, append, chained, conditions, interleaved, prepared
 
 SHAPES = [(784, 300), (784, 1024), (1024, 1024), (4096, 4096)]
 BATCHES = [1, 16, 64, 256]
 # Parts of the smaller side; the last two are near where factors stop paying.
 PARTS = [16, 8, 4, 3, 2.2]
-CHAIN = 32
 # A layer of VGG's middle: window, channels, filters, pixels a side.
 CONVOLUTION = (3, 128, 128, 56)
 FC1 = (25088, 4096, 256)
@@ -44,41 +42,6 @@ def arguments():
     return parser.parse_args()
 
 
-def interleaved(functions, rounds, budget=2e-3):
-    """The median time of each function in microseconds, taken in turns."""
-    repeats = []
-    for function in functions:
-        function()
-        start = time.perf_counter()
-        function()
-        repeats.append(max(1, int(budget / (time.perf_counter() - start))))
-    times = [[] for _ in functions]
-    for _ in range(rounds):
-        for function, count, taken in zip(functions, repeats, times, strict=True):
-            start = time.perf_counter()
-            for _ in range(count):
-                function()
-            taken.append((time.perf_counter() - start) / count)
-    return [1e6 * statistics.median(taken) for taken in times]
-
-
-def chained(tf, product, inputs, weights):
-    """32 products in one graph, each waiting for the one before it."""
-    held = tf.Variable(inputs)
-    weights = [tf.Variable(weight) for weight in weights]
-
-    @tf.function(autograph=False)
-    def chain():
-        read = [weight.read_value() for weight in weights]
-        outputs = product(held.read_value(), *read)
-        for _ in range(CHAIN - 1):
-            with tf.control_dependencies([outputs]):
-                outputs = product(held.read_value(), *read)
-        return outputs
-
-    return chain
-
-
 def products(args):
     import numpy as np
     import tensorflow as tf
@@ -99,12 +62,12 @@ def products(args):
                 return tf.nn.bias_add(tf.matmul(tf.matmul(x, left), right), b)
 
             ranks = [max(1, int(min(shape) / part)) for part in PARTS]
-            runs = [chained(tf, dense, inputs, [random.random(shape, "float32")])]
+            runs = [chained(dense, inputs, [random.random(shape, "float32")])]
             for rank in ranks:
                 sides = (shape[0], rank), (rank, shape[1])
                 factors = [random.random(side, "float32") for side in sides]
-                runs.append(chained(tf, two, inputs, factors))
-            times = [taken / CHAIN for taken in interleaved(runs, args.rounds)]
+                runs.append(chained(two, inputs, factors))
+            times = [taken / CHAIN for taken in interleaved(runs, args.rounds, 2e-3)]
             for rank, taken in zip(ranks, times[1:], strict=True):
                 possible = shape[0] * shape[1] / (rank * sum(shape))
                 row = {"layer": "{}x{}".format(*shape), "batch": batch, "rank": rank}
@@ -158,7 +121,7 @@ def convolutions(args):
             runs.append(steps)
             work = convolution.multiply_adds(method, shape, rank, clusters=clusters)
             rows.append((method, rank, np.prod(shape) / work))
-    times = interleaved(runs, args.rounds)
+    times = interleaved(runs, args.rounds, 2e-3)
     for (method, rank, possible), taken in zip(rows, times[1:], strict=True):
         name = f"{side}x{side} {channels}->{filters} on {pixels}x{pixels}"
         row = {"layer": name, "method": method, "rank": str(rank)}
@@ -206,26 +169,17 @@ RUNS = {"products": products, "convolutions": convolutions, "svd": svd}
 
 def main():
     args = arguments()
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = str(args.threads)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
+    prepared(args.threads)
     from tabulate import tabulate
 
-    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(args.threads)
-    tf.config.optimizer.set_experimental_options(
-        {"dependency_optimization": False, "disable_model_pruning": True}
-    )
+    facts = conditions()
     if args.smoke:
         args.rounds, args.part = 1, list(RUNS)
     for part in args.part:
         rows = []
         for row in RUNS[part](args):
             rows.append(row)
-            if args.json:
-                with open(args.json, "a") as file:
-                    print(json.dumps(row | {"tensorflow": tf.__version__}), file=file)
+            append(args.json, row | facts)
         print(tabulate(rows, headers="keys", floatfmt=".2f"), flush=True)
         print()
 

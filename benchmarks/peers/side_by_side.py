@@ -53,14 +53,14 @@ def fastest(functions, seconds=4.0):
 def kernels():
     from bench_bitwise import Kernel
 
-    kernel = Kernel(str(BUILD / "kernels.so"))
+    kernel = Kernel(BUILD / "kernels.so")
     kernel.library.kc_set_threads(1)
     return kernel
 
 
 def products(kernel, inputs, units, batch):
     """Our product from floats and from bits, to floats."""
-    from bench_bitwise import aligned
+    from turns import aligned
 
     from keras_compress.functional import signs
 
@@ -79,7 +79,8 @@ def products(kernel, inputs, units, batch):
 
 def convolution(kernel, size, channels):
     """Our 3x3 convolution of one image, from floats to floats."""
-    from bench_bitwise import Layer, aligned
+    from bench_bitwise import Layer
+    from turns import aligned
 
     from keras_compress.functional import sign_images
 

@@ -9,6 +9,7 @@ from keras_compress.layers.packed._integer_kernel import (
     limits_of,
     sure_rounding,
 )
+from keras_compress.layers.packed._windows import output_sizes, pair
 from keras_compress.ops.integer import integer_patches
 
 
@@ -80,11 +81,11 @@ class IntegerConv2D(IntegerKernel):
 
     Args:
         filters: Positive integer, number of output channels.
-        kernel_size: Pair of integers, height and width of the window.
-        strides: Pair of integers.
+        kernel_size: Integer or pair of integers, height and width of the window.
+        strides: Integer or pair of integers.
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`.
-        dilation_rate: Pair of integers.
+        dilation_rate: Integer or pair of integers.
         **kwargs: Arguments of `IntegerDense` and of `keras.layers.Layer`.
 
     Input shape:
@@ -117,8 +118,9 @@ class IntegerConv2D(IntegerKernel):
         **kwargs,
     ):
         self.filters = check_int("filters", filters, minimum=1)
-        self.kernel_size, self.strides = tuple(kernel_size), tuple(strides)
-        self.dilation_rate = tuple(dilation_rate)
+        self.kernel_size = pair("kernel_size", kernel_size)
+        self.strides = pair("strides", strides)
+        self.dilation_rate = pair("dilation_rate", dilation_rate)
         self.padding = check_choice("padding", padding, ("valid", "same"))
         self.data_format = check_choice(
             "data_format", data_format, ("channels_last", "channels_first")
@@ -156,10 +158,7 @@ class IntegerConv2D(IntegerKernel):
     def compute_output_shape(self, input_shape):
         last = self.data_format == "channels_last"
         sizes = input_shape[1:3] if last else input_shape[2:4]
-        shape = zip(
-            sizes, self.kernel_size, self.strides, self.dilation_rate, strict=True
-        )
-        height, width = (self._output_size(*axis) for axis in shape)
+        height, width = output_sizes(self, sizes)
         if last:
             return (input_shape[0], height, width, self.filters)
         return (input_shape[0], self.filters, height, width)
@@ -178,10 +177,3 @@ class IntegerConv2D(IntegerKernel):
             "data_format": self.data_format,
             "dilation_rate": self.dilation_rate,
         }
-
-    def _output_size(self, size, window, stride, dilation):
-        if size is None:
-            return None
-        if self.padding == "same":
-            return -(-size // stride)
-        return (size - dilation * (window - 1) - 1) // stride + 1
