@@ -16,12 +16,10 @@ class Pruned:
 
     def __init__(self, *args, pattern=None, **kwargs):
         self.pattern = masks.check_pattern(pattern)
-        if not self.reads_every_channel and masks.is_n_of_m(self.pattern):
-            raise invalid(
-                "pattern",
-                f"no N:M for {type(self).__name__}, whose outputs read one channel each",
-                pattern,
-            )
+        if not self.reads_every_channel and masks.n_of_m(self.pattern) is not None:
+            name = type(self).__name__
+            expected = f"no N:M for {name}, whose outputs read one channel each"
+            raise invalid("pattern", expected, pattern)
         # Whether masked weights train on, unseen: for the time of a fit.
         self.trains_masked = False
         super().__init__(*args, **kwargs)
