@@ -17,10 +17,11 @@ FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
 COPIES = {"_copies", "_rebuild", "_neighbours"}
 PLANS = {"_activations", "_bit_plan", "_channels", "_shrink", "_unfold", "_whitening"}
+PLANS |= {"_criterion", "_evidence"}
 OBJECTS = MATHS | COPIES | PLANS | {"layers"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
-    *("fold", "hardware", "_pack_integers"),
+    *("fold", "hardware", "prune", "_pack_integers"),
 }
 MAY_IMPORT = {
     "_validation": set(),
@@ -36,6 +37,8 @@ MAY_IMPORT = {
     "_shrink": {"_channels", "_copies", "_rebuild", "layers"},
     "_activations": {"_validation"},
     "_unfold": {"_rebuild", "layers"},
+    "_evidence": {"_activations", "_validation"},
+    "_criterion": {"_evidence", "_validation", "functional"},
     "_whitening": {"_activations", "_rebuild", "functional", "layers"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
