@@ -53,7 +53,7 @@ def removal_costs(kernel, moments, *, pattern=None, mask=None, damping=DAMPING):
     >>> moments = np.array([[1.0, 0.9], [0.9, 1.0]])  # two inputs that say the same
     >>> removal_costs(np.array([[1.0], [1.1]]), moments, damping=0.0).round(3)
     array([[0.19],
-           [4.01]])
+           [4.  ]])
     """
     kernel, moments = _checked(kernel, moments, mask)
     pattern = check_pattern(pattern)

@@ -425,7 +425,7 @@ def test_squeeze_and_excitation():
     kill(model.get_layer("one"), [1, 2, 5])
     model.get_layer("one").bias.assign([1.0, -4.0, -5.0, 1.0, 1.0, -4.0, 1.0, 1.0])
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         new = shrink(model)
     # What is 0 stays 0, however it is scaled.
     assert widths(new) == {"one": 5, "squeeze": 2, "excite": 5, "two": 4, "last": 2}
