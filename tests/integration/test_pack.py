@@ -73,7 +73,7 @@ def test_sparse_where_it_pays_and_plain_where_it_does_not():
     model = pruned(convolutional, 0.95)
     # Without any weight a group goes, and one that is left alone is no group.
     grouped = model.get_layer("conv3")
-    grouped.mask.assign(grouped.mask.numpy() | (np.arange(9).reshape(3, 3, 1, 1) == 4))
+    grouped.mask.assign(grouped.mask.numpy() | np.eye(4, 1, dtype=bool))
     assert kinds(kc.pack(model)) == {
         "conv1": "SparseConv2D",
         "norm": "BatchNormalization",
