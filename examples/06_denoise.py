@@ -10,7 +10,9 @@ spectrograms, and prints the time it took beside that of the float network.
 """
 
 import argparse
+import functools
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def arguments():
     add("--float", type=Path, help="the float network beside it, to compare")
     add("--output", type=Path, help="the speech, .wav; default: FOLDER/clean.wav")
     add("--picture", type=Path, help="spectrograms; default: FOLDER/denoise.png")
-    add("--folder", type=Path, default=Path("denoised"), help="of what is written")
+    add("--folder", type=Path, help="of what is written; default: denoised")
     add("--soft", action="store_true", help="weigh bins instead of dropping them")
     add("--smoke", action="store_true", help="a tiny network, hardly trained")
     args = parser.parse_args()
@@ -46,6 +48,8 @@ def arguments():
         parser.error("--float goes with --model")
     if args.model and not args.noisy:
         parser.error("--model needs a wav file to denoise")
+    if args.folder is None:
+        args.folder = Path(tempfile.mkdtemp() if args.smoke else "denoised")
     return args
 
 
@@ -89,7 +93,9 @@ def trained(smoke):
 def mixed(smoke):
     """Speech that no training heard, and the same in noise."""
     held, _ = recordings("test", smoke)
-    one = next(noisy_speech.mixtures(held, np.random.default_rng(1), 1))
+    for one in noisy_speech.mixtures(held, np.random.default_rng(1), 1):
+        if one.noise_name in ("sea waves", "clicks"):
+            break
     print(f"Mixed: sentence {one.sentence} in {one.noise_name}, 0 dB")
     return one.speech, one.mixture
 
@@ -97,31 +103,47 @@ def mixed(smoke):
 def microseconds(functions, calls):
     """The median time of each; they take turns."""
     times = {name: [] for name in functions}
-    for _ in range(calls):
+    for _ in range(calls + 1):
         for name, function in functions.items():
             begin = time.perf_counter()
             function()
             times[name].append(time.perf_counter() - begin)
+    # The first call builds the graph.
     return {name: 1e6 * np.median(found[1:]) for name, found in times.items()}
 
 
 def measure(models, noisy, smoke):
     """How long the networks take for this sound: all of it at once, and by frames."""
     heard = spectra.log_magnitudes(spectra.spectra(spectra.unit_power(noisy)))
+    *before, chain = models["bits"].layers
+    if "float" not in models:
+        # What it says does not matter here: its time does not depend on it.
+        size = {"width": chain.members[0].units, "depth": len(chain.members) - 1}
+        untrained = kim_2018.network(heard, coded=False, **size)
+        models = {"float (untrained, of that size)": untrained, **models}
+    bits = tf.constant(heard)
+    for layer in before:
+        bits = layer(bits)
+    calls = {
+        name: (tf.function(lambda x, model=model: model(x, training=False)), heard)
+        for name, model in models.items()
+    }
+    calls["its op alone"] = chain.as_function(), bits
     seconds = len(noisy) / spectra.RATE
-    for text, x in (("the whole", heard), ("one frame", heard[:1])):
-        x = tf.constant(x)
-        graphs = {
-            name: tf.function(lambda x, model=model: model(x, training=False))
-            for name, model in models.items()
+    for text, frames, share in (
+        ("a second of sound", len(heard), seconds),
+        ("one frame by itself", 1, 1.0),
+    ):
+        # One copy each, so that none of the times is that of the copying.
+        ready = {
+            name: (call, tf.constant(x[:frames])) for name, (call, x) in calls.items()
         }
         found = microseconds(
-            {name: lambda g=graph, x=x: g(x).numpy() for name, graph in graphs.items()},
-            5 if smoke else 50,
+            {name: functools.partial(*call) for name, call in ready.items()},
+            5 if smoke else 100,
         )
-        what = f"{text} of {seconds:.1f} s" if text == "the whole" else text
-        line = ", ".join(f"{name} {us:,.0f} us" for name, us in found.items())
-        print(f"{what}: {line}")
+        parts = [f"{name} {us / share:,.0f} us" for name, us in found.items()]
+        print(f"{text}: {', '.join(parts)}")
 
 
 def draw(path, waves):
@@ -129,10 +151,10 @@ def draw(path, waves):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 2.1 * len(waves) + 0.4), layout="constrained")
+    top = 20.0 * np.log10(np.abs(spectra.spectra(waves["noisy"])).max())
     axes = figure.subplots(len(waves), 1, sharex=True, sharey=True, squeeze=False)
     for axis, (title, wave) in zip(axes[:, 0], waves.items(), strict=True):
         loudness = 20.0 * np.log10(np.abs(spectra.spectra(wave)) + 1e-6)
-        top = 20.0 * np.log10(np.abs(spectra.spectra(waves["noisy"])).max())
         image = axis.imshow(
             loudness.T - top,
             origin="lower",
@@ -157,6 +179,8 @@ def main():
         if args.float:
             models["float"] = keras.saving.load_model(args.float, compile=False)
         models["bits"] = keras.saving.load_model(args.model, compile=False)
+        if not isinstance(models["bits"].layers[-1], kc.packed.PackedBitwiseChain):
+            raise SystemExit(f"{args.model} has no packed chain of bitwise layers")
     else:
         models["float"], models["bits"] = trained(args.smoke)
         save_whole(models["float"], args.folder / "float.keras")
@@ -175,9 +199,10 @@ def main():
     level = 1.0 if args.noisy else 0.2
     write_wav(output, level * found["bits"], spectra.RATE)
     waves = {"noisy": noisy}
-    waves |= {f"speech, as the {name} hear it": wave for name, wave in found.items()}
+    titles = {"float": "by the float network", "bits": "by the network of bits"}
+    waves |= {titles[name]: wave for name, wave in found.items()}
     if speech is not None:
-        waves["speech, as it was said"] = speech
+        waves["the speech itself"] = speech
     picture = args.picture or args.folder / "denoise.png"
     draw(picture, waves)
     print(f"Written: {output}, {picture}")

@@ -61,6 +61,7 @@ def arguments():
     )
     add("--part", default="test", choices=["validation", "test"])
     add("--sentences", type=int, default=10, help="of each speaker, to evaluate on")
+    add("--soft", action="store_true", help="also measure masks of probabilities")
     add("--jit", action="store_true", help="compile with XLA")
     add("--threads", type=int, default=1, help="of TensorFlow")
     add("--keep", metavar="FOLDER", help="of networks; what is there is not trained")
@@ -176,7 +177,7 @@ def evaluate(args, models, folder, seed):
             estimates = {"mixture": one.mixture}
             for name, model in models.items():
                 estimates[name] = kim_2018.denoise(model, one.mixture)
-            for name in ("float", "bits"):
+            for name in ("float", "bits") if args.soft else ():
                 soft = kim_2018.denoise(models[name], one.mixture, soft=True)
                 estimates[f"{name}, soft"] = soft
             estimates["oracle"] = oracle
