@@ -242,7 +242,7 @@ def main():
     tf.config.threading.set_inter_op_parallelism_threads(args.threads)
     folder = Path(os.environ.get("KERAS_COMPRESS_DATA", "data"))
     conditions = {
-        "arguments": vars(args),
+        "arguments": {k: v for k, v in vars(args).items() if k not in ("keep", "log")},
         "python": platform.python_version(),
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
@@ -252,8 +252,10 @@ def main():
     def note(**found):
         print(json.dumps(found), flush=True)
         if args.log:
+            # How a network was trained is what the lines of its measures go back to.
+            whole = found | conditions if "network" in found else found
             with open(args.log, "a") as file:
-                print(json.dumps(found | conditions), file=file)
+                print(json.dumps(whole), file=file)
 
     rows = []
     for seed in args.seeds:
