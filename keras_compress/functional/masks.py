@@ -46,7 +46,7 @@ def check_pattern(pattern):
     """
     if pattern is None or (isinstance(pattern, str) and pattern == "neuron"):
         return pattern
-    if isinstance(pattern, str) and _n_of_m(pattern) is not None:
+    if is_n_of_m(pattern):
         return pattern
     if isinstance(pattern, list | tuple) and len(pattern) == 2:
         integers = all(
@@ -56,6 +56,15 @@ def check_pattern(pattern):
         if integers and min(pattern) >= 1:
             return tuple(int(side) for side in pattern)
     raise invalid("pattern", PATTERNS, pattern)
+
+
+def is_n_of_m(pattern):
+    """Whether a pattern keeps N of every M inputs.
+
+    >>> is_n_of_m("2:4"), is_n_of_m((2, 4))
+    (True, False)
+    """
+    return isinstance(pattern, str) and _n_of_m(pattern) is not None
 
 
 def max_sparsity(pattern):
