@@ -1,7 +1,7 @@
 """LeNet-300-100 and LeNet-5 on MNIST: errors over weights kept, and Han's tables.
 
     python benchmarks/paper/pruning_lenet.py --net lenet-300-100 --seeds 1 2 3
-    python benchmarks/paper/pruning_lenet.py --tables benchmarks/paper/pruning_lenet.jsonl
+    python benchmarks/paper/pruning_lenet.py --tables pruning_lenet.jsonl
 
 One chain a seed: the dense network is trained, pruned to the first of `--kept`, trained
 on, pruned to the next, and so on; weights are compared across layers. `--han` prunes
@@ -120,9 +120,7 @@ def teacher(args, digits):
     data = hinton_2015.batches(
         digits.x_train[seen], digits.y_train[seen], batch=250, jitter=jitter, seed=0
     )
-    hinton_2015.train(
-        model, data, epochs=args.teacher_epochs, momentum=0.95, verbose=2
-    )
+    hinton_2015.train(model, data, epochs=args.teacher_epochs, momentum=0.95, verbose=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     model.save(path)
     return model
@@ -291,8 +289,8 @@ def tables(path):
         mean = statistics.mean(errors)
         goal = found[0].get("published")
         epochs = found[0]["epochs"]
-        lines.append([net, how, on, asked, mean, spread, min(errors), goal, len(errors)])
-        lines[-1].append(f"{epochs[0]} + {epochs[1]} each")
+        line = [net, how, on, asked, mean, spread, min(errors), goal, len(errors)]
+        lines.append([*line, f"{epochs[0]} + {epochs[1]} each"])
     titles = "net training images kept% error% deviation least published seeds epochs"
     print(tabulate(lines, titles.split(), tablefmt="github", floatfmt=".2f"))
     for (net, on, how, asked), found in groups.items():
