@@ -16,12 +16,10 @@ class Pruned:
 
     def __init__(self, *args, pattern=None, **kwargs):
         self.pattern = masks.check_pattern(pattern)
-        if not self.reads_every_channel and masks.is_n_of_m(self.pattern):
-            raise invalid(
-                "pattern",
-                f"no N:M for {type(self).__name__}, whose outputs read one channel each",
-                pattern,
-            )
+        if not self.reads_every_channel and masks.n_of_m(self.pattern) is not None:
+            name = type(self).__name__
+            expected = f"no N:M for {name}, whose outputs read one channel each"
+            raise invalid("pattern", expected, pattern)
         # Whether masked weights train on, unseen: for the time of a fit.
         self.trains_masked = False
         super().__init__(*args, **kwargs)
@@ -153,7 +151,7 @@ def prune_together(layers, sparsity, *, scores=None, regrow=True, splice=False):
         sparsity: Fraction of all their weights to mask, in `[0, 1]`: exactly
             `round(sparsity * size)` weights where no layer has a pattern.
         scores: List of arrays, one a layer, as in `PrunedDense.prune`; comparable
-            across layers. Defaults to the absolute values.
+            across layers; `None` for the absolute values.
         regrow: As in `PrunedDense.prune`.
         splice: As in `PrunedDense.prune`.
 
@@ -162,11 +160,11 @@ def prune_together(layers, sparsity, *, scores=None, regrow=True, splice=False):
             or scores do not fit.
     """
     kernels, present = zip(*(layer._kernel_and_mask() for layer in layers), strict=True)
-    if scores is None:
-        scores = [np.abs(kernel) for kernel in kernels]
-    else:
-        pairs = zip(layers, scores, strict=True)
-        scores = [layer._as_matrix(array) for layer, array in pairs]
+    given = [None] * len(layers) if scores is None else scores
+    scores = [
+        np.abs(kernel) if score is None else layer._as_matrix(score)
+        for layer, kernel, score in zip(layers, kernels, given, strict=True)
+    ]
     new = masks.global_masks(
         scores,
         sparsity,
