@@ -1,4 +1,4 @@
-"""A mask update of the largest layer of VGG-16 beside one `np.partition` of its weights.
+"""A mask update of the largest layer of VGG-16 beside `np.partition` of its weights.
 
     taskset -c 1 python benchmarks/bench_mask_update.py
 
