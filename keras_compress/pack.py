@@ -3,11 +3,11 @@
 import keras
 
 from keras_compress._bit_plan import BitPlan
-from keras_compress._channels import TRAINING_ONLY
-from keras_compress._copies import carry_compile
+from keras_compress._copies import all_layers, carry_compile
+from keras_compress._layer_kinds import TRAINING_ONLY
 from keras_compress._pack_integers import pack_integers, plan_integers
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
-from keras_compress._shrink import shrink
+from keras_compress._shrink import shrunk
 from keras_compress._validation import check_int
 from keras_compress.layers._bitwise_fold import Piece
 from keras_compress.layers._bitwise_kernel import bitwise
@@ -109,7 +109,7 @@ def pack(model, *, batch=None):
             "keras_compress.Prune())"
         )
 
-    source = shrink(model) if any(map(is_pruned, layers)) else model
+    source, left = shrunk(model) if any(map(is_pruned, layers)) else (model, {})
     wrapped = set()
     bits = BitPlan(source, TRAINING_ONLY)
     integers = plan_integers(source)
@@ -135,6 +135,13 @@ def pack(model, *, batch=None):
 
     packed = rebuild(source, replace)
     packed.trainable = False
+    for layer in all_layers(packed):
+        if layer.name in left:
+            # For `report`.
+            layer.left_as_it_was = (
+                f"it may do anything with the {left[layer.name]} channels of constants "
+                "that it reads"
+            )
     carry_compile(model, packed, jit_compile="auto")
     return packed
 

@@ -43,6 +43,11 @@ class KernelHost:
         """The kernel's shape as a matrix: what an output reads by outputs."""
         return math.prod(self.kernel.shape[:-1]), self.kernel.shape[-1]
 
+    @property
+    def matrix_groups(self):
+        """How many groups of outputs, in order and equal in size, read other inputs."""
+        return getattr(self, "groups", 1)
+
     def effective_kernel(self, training=False):
         """The kernel of the forward pass, shaped like `self.kernel`."""
         return self.kernel
@@ -137,6 +142,10 @@ class DepthwiseConv2DHost(ConvolutionHost, keras.layers.DepthwiseConv2D):
     def matrix_shape(self):
         *window, channels, multiplier = self.kernel.shape
         return math.prod(window), channels * multiplier
+
+    @property
+    def matrix_groups(self):
+        return self.kernel.shape[-2]
 
     def convolved(self, inputs, kernel):
         return ops.depthwise_conv(

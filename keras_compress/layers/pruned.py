@@ -227,7 +227,7 @@ class Prune(SwapConfig):
         object.__setattr__(self, "pattern", masks.check_pattern(self.pattern))
 
     def supports(self, layer):
-        if masks.is_n_of_m(self.pattern) and isinstance(
+        if masks.n_of_m(self.pattern) is not None and isinstance(
             layer, keras.layers.DepthwiseConv2D
         ):
             return False
