@@ -66,6 +66,11 @@ class Criterion:
             raise invalid("data", expected, type(data))
         self._known = {"data": data, "targets": targets, "loss": loss}
 
+    @property
+    def looks_at_more(self):
+        """Whether it looks at more than the weights' magnitudes."""
+        return self._function is not None or self._refits
+
     @contextlib.contextmanager
     def judging(self, model, layers):
         """For the time in which masks change: yields scores, and fits what stays.
@@ -77,7 +82,7 @@ class Criterion:
         Yields:
             List of arrays, one a layer, for its `prune`; or of `None`s.
         """
-        if self._function is None and not self._refits:
+        if not self.looks_at_more:
             yield [None] * len(layers)
             return
         evidence = Evidence(model, layers, **self._known)

@@ -1,11 +1,10 @@
 """How sparse each layer is to be at a progress: by schedule, by layer, or by budget."""
 
-import fnmatch
-
 import numpy as np
 from keras import ops
 
 from keras_compress._validation import check_real, invalid
+from keras_compress.callbacks._pruned_layers import matching
 from keras_compress.functional import budgets
 from keras_compress.functional.cost import sparse_bytes
 from keras_compress.functional.masks import check_sparsity, max_sparsity
@@ -39,18 +38,6 @@ def check_target(target):
     }
 
 
-def check_globs(name, globs):
-    """A glob or a list of them as a tuple, empty for `None`."""
-    if globs is None:
-        return ()
-    globs = [globs] if isinstance(globs, str) else globs
-    if not isinstance(globs, list | tuple) or not all(
-        isinstance(glob, str) for glob in globs
-    ):
-        raise invalid(name, "None, a glob or a list of globs", globs)
-    return tuple(globs)
-
-
 def check_room_to_move(layers):
     """Refuses patterns in which a weight cannot go before another one comes.
 
@@ -61,28 +48,6 @@ def check_room_to_move(layers):
         if max_sparsity(layer.pattern) < 1.0:
             expected = f"False or True for the pattern {layer.pattern!r} of {path!r}"
             raise invalid("regrow", expected, "momentum")
-
-
-def matching(name, paths, pattern):
-    """The paths that a glob means, by the layer's name or all of its path.
-
-    Args:
-        name: The argument that the glob came by, for the error.
-        paths: Sequence of paths of the pruned layers.
-        pattern: The glob.
-
-    Raises:
-        ValueError: If it means none of them.
-    """
-    found = [
-        path
-        for path in paths
-        if fnmatch.fnmatchcase(path, pattern)
-        or fnmatch.fnmatchcase(path.rpartition("/")[2], pattern)
-    ]
-    if not found:
-        raise invalid(name, f"of pruned layers, here {', '.join(paths)}", pattern)
-    return found
 
 
 def plan_of(model, layers, schedule, scope, target):
@@ -132,11 +97,11 @@ class _Each:
     def __init__(self, layers, schedule):
         self.layers, self.schedule = layers, schedule
 
-    def prune(self, progress, splice):
+    def prune(self, progress, splice, scores):
         """Prunes as far as it is due at this progress."""
         sparsity = self.schedule(progress)
         for layer in self.layers:
-            _prune(layer, sparsity, splice)
+            _prune(layer, sparsity, splice, scores)
 
 
 class _Together:
@@ -147,10 +112,10 @@ class _Together:
     def __init__(self, layers, schedule):
         self.layers, self.schedule = layers, schedule
 
-    def prune(self, progress, splice):
+    def prune(self, progress, splice, scores):
         """Prunes as far as it is due at this progress."""
         wanted = max(self.schedule(progress), total_sparsity(self.layers))
-        prune_together(self.layers, wanted, regrow=False, splice=splice)
+        _prune_together(self.layers, wanted, splice, scores)
 
 
 class _Own:
@@ -162,10 +127,10 @@ class _Own:
         self.layers, self.schedule = [layer], schedule
         self.sparsity = check_sparsity("target", sparsity, layer.pattern)
 
-    def prune(self, progress, splice):
+    def prune(self, progress, splice, scores):
         """Prunes as far as it is due at this progress."""
         done = self.schedule(progress) / self.schedule.final
-        _prune(self.layers[0], done * self.sparsity, splice)
+        _prune(self.layers[0], done * self.sparsity, splice, scores)
 
 
 class _Budget:
@@ -198,28 +163,28 @@ class _Budget:
         for layer in layers:
             check_sparsity("target", self._uniform(self._budget), layer.pattern)
 
-    def prune(self, progress, splice):
+    def prune(self, progress, splice, scores):
         """Prunes as far as it is due at this progress."""
         done = self.schedule(progress) / self.schedule.final
         allowed = budgets.allowance(done, self._most, self._budget)
         sparsity = self._uniform(allowed)
         if self._together and len(set(self._costs)) > 1:
             sparsity = budgets.sparsity_for(
-                allowed - self._fixed, self._magnitudes(splice), self._costs
+                allowed - self._fixed, self._scores(splice, scores), self._costs
             )
         before = [ops.convert_to_numpy(layer.mask) for layer in self.layers]
-        self._prune(sparsity, splice)
+        self._prune(sparsity, splice, scores)
         # Blocks and rounding may keep a few more weights than was reckoned.
         low, high = sparsity, 1.0
         fits = not self._exceeds(allowed)
         while not fits and high - low > 1 / sum(self._sizes):
             middle = (low + high) / 2
             self._put_back(before)
-            self._prune(middle, splice)
+            self._prune(middle, splice, scores)
             low, high = (middle, high) if self._exceeds(allowed) else (low, middle)
         if not fits:
             self._put_back(before)
-            self._prune(high, splice)
+            self._prune(high, splice, scores)
 
     def _exceeds(self, allowed):
         return self._spent() > allowed + 1e-6
@@ -228,21 +193,23 @@ class _Budget:
         for layer, mask in zip(self.layers, masks, strict=True):
             layer.mask.assign(mask)
 
-    def _prune(self, sparsity, splice):
+    def _prune(self, sparsity, splice, scores):
         if self._together:
             wanted = max(sparsity, total_sparsity(self.layers))
-            prune_together(self.layers, wanted, regrow=False, splice=splice)
+            _prune_together(self.layers, wanted, splice, scores)
         else:
             for layer in self.layers:
-                _prune(layer, sparsity, splice)
+                _prune(layer, sparsity, splice, scores)
 
-    def _magnitudes(self, splice):
+    def _scores(self, splice, scores):
         found = []
         for layer in self.layers:
-            kernel = np.abs(ops.convert_to_numpy(layer.kernel).astype("float32"))
+            score = scores[id(layer)]
+            if score is None:
+                score = np.abs(ops.convert_to_numpy(layer.kernel).astype("float32"))
             if not splice:
-                kernel = kernel * ops.convert_to_numpy(layer.mask)
-            found.append(kernel)
+                score = np.where(ops.convert_to_numpy(layer.mask), score, 0.0)
+            found.append(score)
         return found
 
     def _uniform(self, allowed):
@@ -257,7 +224,13 @@ class _Budget:
         return self._fixed + float(np.dot(self._costs, kept))
 
 
-def _prune(layer, sparsity, splice):
+def _prune(layer, sparsity, splice, scores):
     # What is pruned stays pruned.
     wanted = max(sparsity, layer.sparsity)
-    layer.prune(sparsity=wanted, regrow=False, splice=splice)
+    how = {"scores": scores[id(layer)], "regrow": False, "splice": splice}
+    layer.prune(sparsity=wanted, **how)
+
+
+def _prune_together(layers, sparsity, splice, scores):
+    scores = [scores[id(layer)] for layer in layers]
+    prune_together(layers, sparsity, scores=scores, regrow=False, splice=splice)

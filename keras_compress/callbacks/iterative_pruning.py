@@ -4,16 +4,15 @@ import warnings
 
 from keras import ops
 
-from keras_compress._copies import all_layers
-from keras_compress._rebuild import walk
+from keras_compress._criterion import Criterion
 from keras_compress._validation import check_choice, check_int, invalid
-from keras_compress.callbacks import _optimizer, _pruning_plan
+from keras_compress.callbacks import _optimizer, _pruned_layers, _pruning_plan
 from keras_compress.callbacks._progress import ProgressCallback
 from keras_compress.callbacks._retraining_dropout import RetrainingDropout
 from keras_compress.distillation.distiller import Distiller
 from keras_compress.functional.regrowth import exchanged_share
 from keras_compress.layers._regrowth import exchange
-from keras_compress.layers.pruned import is_pruned, packed_bytes, total_sparsity
+from keras_compress.layers.pruned import packed_bytes, total_sparsity
 from keras_compress.schedules import Schedule
 
 # Without a frequency, a mask is renewed each time this share of the fit has passed.
@@ -73,6 +72,12 @@ class IterativePruning(ProgressCallback):
             schedule; the weights stay) or `None`. For `schedules.Rounds`, in which
             every round then trains as the first one did. Put this callback before
             `BackupAndRestore`, so that a fit that goes on rewinds as far as before.
+        criterion: Which weights go first, as in `keras_compress.prune`: a name or a
+            function of one's own. Those that look at data do so at every change of the
+            masks: give them a `frequency`, or `schedules.Rounds`.
+        data: As in `keras_compress.prune`, for the criterion.
+        targets: As in `keras_compress.prune`, for the criterion.
+        refit: As in `keras_compress.prune`: at every change of the masks.
         exclude: Glob or list of globs on names or paths: pruned layers that are left
             as they are.
         rescale_dropout: Whether each `Dropout` behind a pruned layer drops at
@@ -116,6 +121,10 @@ class IterativePruning(ProgressCallback):
         frequency=None,
         regrow=False,
         rewind=None,
+        criterion="magnitude",
+        data=None,
+        targets=None,
+        refit=None,
         exclude=None,
         rescale_dropout=False,
     ):
@@ -134,7 +143,9 @@ class IterativePruning(ProgressCallback):
             raise invalid("regrow", 'True, False or "momentum"', regrow)
         self.regrow = regrow
         self.rewind = check_choice("rewind", rewind, (None, *REWINDS))
-        self.exclude = _pruning_plan.check_globs("exclude", exclude)
+        self._criterion = Criterion(criterion, data=data, targets=targets, refit=refit)
+        self.criterion = criterion
+        self.exclude = _pruned_layers.check_globs("exclude", exclude)
         if not isinstance(rescale_dropout, bool):
             raise invalid("rescale_dropout", "True or False", rescale_dropout)
         self.rescale_dropout = rescale_dropout
@@ -144,12 +155,13 @@ class IterativePruning(ProgressCallback):
         network = self.model
         if isinstance(network, Distiller):
             network = network.student
+        self._network = network
         if getattr(self.model.optimizer, "iterations", None) is None:
             raise ValueError(
                 "IterativePruning needs an optimizer that counts its `iterations`. "
                 f"Received: {type(self.model.optimizer).__name__}"
             )
-        layers = self._find_layers(network)
+        layers = _pruned_layers.layers_of(network, self.exclude)
         self._layers = list(layers.values())
         self._parts = _pruning_plan.plan_of(
             network, layers, self.schedule, self.scope, self.target
@@ -167,7 +179,7 @@ class IterativePruning(ProgressCallback):
             scope = self.model.distribute_strategy.scope()
             self._dropout = RetrainingDropout(network, scope)
         self._retrain(True)
-        self._last_progress = None
+        self._last_progress = self._wanted = None
         self._last_step = None
         self._ended_at = None
         self._reached = 0.0
@@ -215,29 +227,6 @@ class IterativePruning(ProgressCallback):
             return
         warnings.warn(problem, stacklevel=2)
 
-    def _find_layers(self, network):
-        """Mapping from paths to the layers to prune."""
-        paths = {id(layer): path for path, layer in walk(network)}
-        layers = {}
-        for layer in all_layers(network):
-            if is_pruned(layer):
-                # Inside a custom layer there are no paths, and names may repeat.
-                path = paths.get(id(layer), layer.name)
-                while path in layers:
-                    path += "'"
-                layers[path] = layer
-        if not layers:
-            raise ValueError(
-                f"IterativePruning found no pruned layers in {network.name!r}. "
-                "Swap some first: keras_compress.swap(model, keras_compress.Prune())"
-            )
-        for pattern in self.exclude:
-            for path in _pruning_plan.matching("exclude", list(layers), pattern):
-                layers.pop(path)
-            if not layers:
-                raise invalid("exclude", "some, not all pruned layers", self.exclude)
-        return layers
-
     def _is_due(self, progress):
         last = self._last_progress
         if last is None or last < self.schedule.end <= progress:
@@ -251,8 +240,14 @@ class IterativePruning(ProgressCallback):
 
     def _prune(self, progress):
         before = total_sparsity(self._layers)
-        for part in self._parts:
-            part.prune(progress, splice=self.regrow is True)
+        wanted = self.schedule(progress)
+        # Data need not be looked at again where nothing more is to go.
+        if wanted != self._wanted or not self._criterion.looks_at_more:
+            self._wanted = wanted
+            with self._criterion.judging(self._network, self._layers) as scores:
+                by_layer = dict(zip(map(id, self._layers), scores, strict=True))
+                for part in self._parts:
+                    part.prune(progress, self.regrow is True, by_layer)
         after = total_sparsity(self._layers)
         if self.regrow == "momentum" and progress < self.schedule.end:
             self._exchange(progress)

@@ -243,6 +243,42 @@ def test_convolutions_see_their_windows(layer, shape):
     assert errors[1] < 0.9 * errors[0]
 
 
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("target", [None, {"weights": 0.4}, {"one": 0.6, "two": 0.6}])
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_fit_prunes_by_a_criterion(scope, target, refit):
+    if target is not None and (refit or (scope == "global" and "one" in target)):
+        pytest.skip("tried without")
+    model, other, x = net(), net(), data(64)
+    given = {"criterion": "activation", "data": x, "refit": refit}
+    kc.prune(other, 0.6, scope=scope, **given)
+    pruning = kc.callbacks.IterativePruning(
+        kc.schedules.Constant(0.6), scope=scope, target=target, **given
+    )
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    model.fit(x, RANDOM.integers(0, 3, 64), verbose=0, callbacks=[pruning])
+    np.testing.assert_equal(found_masks(model), found_masks(other))
+    np.testing.assert_equal(kernels(model), kernels(other))
+
+
+def test_a_fit_looks_at_data_once_a_round():
+    looked = []
+
+    def criterion(kernel, known):
+        looked.append(known.layer.name)
+        return np.abs(kernel * known.gradient)
+
+    model, x, y = net(), data(64), RANDOM.integers(0, 3, 64)
+    pruning = kc.callbacks.IterativePruning(
+        kc.schedules.Rounds(0.8, rounds=3), criterion=criterion, data=x, targets=y
+    )
+    model.fit(x, y, epochs=12, batch_size=8, verbose=0, callbacks=[pruning])
+    assert looked == ["one", "two"] * 3
+    assert model.get_layer("one").sparsity == pytest.approx(0.8, abs=0.01)
+    with pytest.raises(ValueError, match="`criterion` must be one of"):
+        kc.callbacks.IterativePruning(kc.schedules.Constant(0.5), criterion="largest")
+
+
 def test_where_says_which_layers():
     model = net()
     kc.prune(model, 0.5, where="o*")
