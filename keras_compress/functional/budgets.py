@@ -109,7 +109,7 @@ def sparsity_for(allowed, scores, costs):
         if not low < (low + high) / 2 < high:
             break
     kept = sum(np.count_nonzero(layer > high) for layer in scores)
-    return 1.0 - kept / sum(sizes)
+    return float(1.0 - kept / sum(sizes))
 
 
 def least_damage(curves, costs, spared):
