@@ -20,7 +20,7 @@ PLANS = {"_activations", "_bit_plan", "_channels", "_shrink", "_unfold", "_white
 OBJECTS = MATHS | COPIES | PLANS | {"layers"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
-    *("fold", "hardware", "_pack_integers"),
+    *("save", "fold", "hardware", "_pack_compact", "_pack_integers"),
 }
 MAY_IMPORT = {
     "_validation": set(),
