@@ -48,7 +48,7 @@ class SwapConfig:
             An unbuilt layer, and a function of no arguments to call after it is built;
             or a `Kept`.
         """
-        new_class = self.new_class(layer)
+        new_class = self._new_class(layer)
         try:
             new = new_class(**{**arguments_of(layer), **self.arguments()})
         except (ValueError, TypeError, NotImplementedError) as error:
@@ -58,7 +58,7 @@ class SwapConfig:
             ) from error
         return new, lambda: copy_variables(layer, new)
 
-    def new_class(self, layer):
+    def _new_class(self, layer):
         """The class of the layer that takes the place of `layer`."""
         return self.layers[type(layer)]
 

@@ -126,7 +126,7 @@ class PrunedClusteredDense(Pruned, Clustered, DenseHost):
 
     Example:
 
-    >>> layer = PrunedClusteredDense(16, bits=2)
+    >>> layer = PrunedClusteredDense(16, bits=2, init="density")
     >>> layer.build((None, 8))
     >>> layer.prune(sparsity=0.75)
     >>> layer.cluster()
@@ -226,12 +226,12 @@ class Cluster(SwapConfig):
         check_int("bits", self.bits, minimum=1, maximum=clustering.MOST_BITS)
         check_choice("init", self.init, clustering.INITS)
 
-    def new_class(self, layer):
+    def _new_class(self, layer):
         """The class of the layer that takes the place of `layer`."""
         mostly_zero = np.mean(unmasked_kernel(layer) == 0.0) >= 0.5
         if type(layer) in PRUNED and mostly_zero:
             return PRUNED[type(layer)]
-        return super().new_class(layer)
+        return super()._new_class(layer)
 
     def convert(self, layer):
         new, fill = super().convert(layer)

@@ -8,11 +8,11 @@ from keras_compress._validation import check_choice, invalid
 from keras_compress.functional import integers
 from keras_compress.functional.grid import to_grid
 from keras_compress.layers._fixed_point_kernel import check_format
-from keras_compress.layers.packed._storage import ChosenStorage
+from keras_compress.layers.packed._storage import StoredIntegers
 from keras_compress.ops.integer import integer_matmul, powers_of_two
 
 
-class IntegerKernel(ChosenStorage, keras.layers.Layer):
+class IntegerKernel(StoredIntegers, keras.layers.Layer):
     """Variables of a kernel of integers, and what sums of products become.
 
     `panels` (int8) holds the weights, `column_sums` (int32) the sum of each unit's,
@@ -121,17 +121,6 @@ class IntegerKernel(ChosenStorage, keras.layers.Layer):
         """The kernel as a matrix of integers, inputs by units, int8."""
         panels = ops.convert_to_numpy(self.panels)
         return integers.unpack_panels(panels, *self.kernel_shape, self.bits)
-
-    def stored_arrays(self):
-        """All that has to be stored: the integers, their precision, and the bias."""
-        bias = self.bias if self.float_bias is None else self.float_bias
-        return [self.effective_kernel(), self.fractions, bias]
-
-    def restore(self, arrays):
-        """Undoes `stored_arrays`."""
-        codes, fractions, bias = arrays
-        is_float = self.float_bias is not None
-        self.fill(codes, fractions, **{"float_bias" if is_float else "bias": bias})
 
     def product(self, rows):
         """The outputs for rows of integers or of floats."""

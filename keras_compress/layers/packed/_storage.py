@@ -23,7 +23,7 @@ class CompactWeights:
         if self.storage != "compact":
             super().save_own_variables(store)
             return
-        payload = encode([_plain(array) for array in self.stored_arrays()])
+        payload = encode([_plain(array) for array in self._stored_arrays()])
         store[_KEY] = np.frombuffer(payload, "uint8")
 
     def load_own_variables(self, store):
@@ -31,21 +31,20 @@ class CompactWeights:
             super().load_own_variables(store)
             return
         try:
-            self.restore(decode(np.asarray(store[_KEY], "uint8")))
-        except ValueError as error:
+            self._restore(*decode(np.asarray(store[_KEY], "uint8")))
+        except (ValueError, TypeError) as error:
             raise ValueError(
                 f"The compact weights of layer {self.name!r} cannot be read: {error}. "
                 "The file is damaged, or of another layer; write it again."
             ) from error
 
-    def stored_arrays(self):
+    def _stored_arrays(self):
         """All that has to be stored: the kernel, and the bias if there is one."""
         kernel = self.effective_kernel()
         return [kernel] if self.bias is None else [kernel, self.bias]
 
-    def restore(self, arrays):
-        """Undoes `stored_arrays`."""
-        self.fill(*arrays)
+    def _restore(self, kernel, bias=None):
+        self.fill(kernel, bias)
 
 
 class ChosenStorage(CompactWeights):
@@ -57,6 +56,18 @@ class ChosenStorage(CompactWeights):
 
     def get_config(self):
         return {**super().get_config(), "storage": self.storage}
+
+
+class StoredIntegers(ChosenStorage):
+    """The same for a kernel of integers."""
+
+    def _stored_arrays(self):
+        bias = self.bias if self.float_bias is None else self.float_bias
+        return [self.effective_kernel(), self.fractions, bias]
+
+    def _restore(self, codes, fractions, bias):
+        name = "bias" if self.float_bias is None else "float_bias"
+        self.fill(codes, fractions, **{name: bias})
 
 
 def _plain(array):
