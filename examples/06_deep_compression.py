@@ -25,11 +25,15 @@ shared = kc.swap(pruned, kc.Cluster(bits=4))  # 16 values a layer, and zero
 lenet_300_100.train(shared, digits, epochs=2, rate=3e-4)  # trains these values
 packed = kc.pack(shared, storage="compact")
 
+
+def told(name, size, network):
+    errors = lenet_300_100.test_error(network, digits)
+    print(f"{name}: {size:,} bytes, {errors:.2f} % errors")
+
+
+told("dense, its weights in memory", 4 * dense.count_params(), dense)
 with tempfile.TemporaryDirectory() as folder:
-    for name, network in (("dense", dense), ("pruned", pruned), ("shared", packed)):
-        path = kc.save(network, Path(folder) / f"{name}.keras")
-        loaded = keras.models.load_model(path, compile=False)
-        print(
-            f"{name}: {path.stat().st_size:,} bytes on disk, "
-            f"{lenet_300_100.test_error(loaded, digits):.2f} % errors"
-        )
+    for name, network in (("pruned", kc.pack(pruned)), ("and shared", packed)):
+        path = kc.save(network, Path(folder) / "model.keras")
+        loaded = keras.models.load_model(path)
+        told(f"{name}, the file", path.stat().st_size, loaded)

@@ -23,7 +23,7 @@ class Clustered:
         self.codebook = self.add_weight(
             name="codebook",
             shape=(2**self.bits,),
-            dtype=self.kernel.dtype,
+            dtype=self.variable_dtype,
             initializer="zeros",
             autocast=False,
         )
