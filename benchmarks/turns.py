@@ -27,9 +27,7 @@ class Library:
         return self.library.kc_level_name(level).decode()
 
 
-def interleaved(
-    functions, rounds, budget=4e-4, clock=time.perf_counter, *, warm=False
-):
+def interleaved(functions, rounds, budget=4e-4, clock=time.perf_counter, *, warm=False):
     """The median time of each function in microseconds, taken in turns.
 
     With `warm` each turn begins with a call that does not count: what the function
