@@ -28,6 +28,11 @@ def pack_pruned_conv2d(layer, name, batch, plain=False):
     return new, lambda: _fill_sparse(new, layer)
 
 
+def pack_pruned_plain(layer, name, batch, plain=False):
+    """A layer of Keras with zeros in its kernel, for those without a sparse form."""
+    return pack_plain(layer, name)
+
+
 def _kernel(layer):
     return ops.convert_to_numpy(layer.effective_kernel())
 
