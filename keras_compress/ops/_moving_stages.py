@@ -32,7 +32,7 @@ class Pooling:
 
     pool_size: tuple
     words: int
-    strides: tuple | None = None
+    strides: Any = None
     padding: str = "valid"
     flips: Any = None
 
