@@ -118,6 +118,18 @@ def test_more_ones_than_two_bytes_count(words):
         assert (native_xnor.chain(name, minus, [layer]) == -32 * words).all(), name
 
 
+def test_more_numbers_than_32_bits_count():
+    """Zeros that nobody writes to take no memory."""
+    try:
+        inputs = np.zeros((2, 2**30 + 32), np.float32)
+    except MemoryError:
+        pytest.skip("this machine lends no 8.6 GB of addresses")
+    inputs[1, -1] = -1.0
+    words = native_xnor.pack(TABLES[-1], inputs)
+    assert words[1, -1] == 2**31
+    assert np.count_nonzero(words) == 1
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     batch=st.integers(0, 40),
