@@ -48,8 +48,9 @@ def arguments():
     add("--seeds", nargs="+", type=int, default=[1])
     add("--width", type=int, default=1024)
     add("--depth", type=int, default=2)
-    add("--epochs", nargs=3, type=int, default=[3, 3, 6], help="of the three nets")
-    add("--anew", action="store_true", help="other mixtures in every epoch")
+    add("--epochs", nargs=3, type=int, default=[4, 3, 12], help="of the three nets")
+    other = argparse.BooleanOptionalAction
+    add("--anew", action=other, default=True, help="other mixtures in every epoch")
     add("--batch", type=int, default=512)
     add(
         "--rates", nargs=2, type=float, default=[1e-3, 2e-3], help="of Adam: real, bits"
