@@ -6,11 +6,12 @@ from keras import ops
 
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.functional.sparse import compress, decompress, index_dtype
+from keras_compress.layers.packed._storage import ChosenStorage
 from keras_compress.layers.packed._windows import output_sizes, pair
 from keras_compress.ops import sparse_conv2d, sparse_matmul
 
 
-class SparseKernel(keras.layers.Layer):
+class SparseKernel(ChosenStorage, keras.layers.Layer):
     """Variables of a kernel compressed by columns, one column an output.
 
     `values` (float32) and `indices` (uint16, or int32 above 65,536 inputs) hold the
