@@ -137,6 +137,7 @@ void TF_OpKernelConstruction_GetAttrInt64List(
     int64_t* values, int length, TF_Status* status);
 void TF_OpKernelConstruction_Failure(TF_OpKernelConstruction* construction,
                                      TF_Status* status);
+int TF_NumInputs(TF_OpKernelContext* context);
 void TF_GetInput(TF_OpKernelContext* context, int i, TF_Tensor** tensor,
                  TF_Status* status);
 TF_DataType TF_InputDatatype(TF_OpKernelContext* context, int index);
