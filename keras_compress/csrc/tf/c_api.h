@@ -118,9 +118,6 @@ TF_KernelBuilder* TF_NewKernelBuilder(const char* op, const char* device,
                                       void (*compute)(void*,
                                                       TF_OpKernelContext*),
                                       void (*destroy)(void*));
-void TF_KernelBuilder_TypeConstraint(TF_KernelBuilder* builder,
-                                     const char* attribute, TF_DataType type,
-                                     TF_Status* status);
 void TF_RegisterKernelBuilder(const char* name, TF_KernelBuilder* builder,
                               TF_Status* status);
 void TF_OpKernelConstruction_GetAttrSize(TF_OpKernelConstruction* construction,
@@ -137,6 +134,7 @@ void TF_OpKernelConstruction_GetAttrInt64List(
     int64_t* values, int length, TF_Status* status);
 void TF_OpKernelConstruction_Failure(TF_OpKernelConstruction* construction,
                                      TF_Status* status);
+int TF_NumInputs(TF_OpKernelContext* context);
 void TF_GetInput(TF_OpKernelContext* context, int i, TF_Tensor** tensor,
                  TF_Status* status);
 TF_DataType TF_InputDatatype(TF_OpKernelContext* context, int index);

@@ -5,21 +5,34 @@ import numpy as np
 from keras import ops
 
 from keras_compress._validation import check_choice, check_int, invalid
-from keras_compress.functional.sparse import compress, decompress, index_dtype
+from keras_compress.functional.sparse import compress, decompress
+from keras_compress.functional.sparse_layouts import LAYOUTS, PARTS, part_shapes
 from keras_compress.layers.packed._windows import output_sizes, pair
 from keras_compress.ops import sparse_conv2d, sparse_matmul
 
 
 class SparseKernel(keras.layers.Layer):
-    """Variables of a kernel compressed by columns, one column an output.
+    """Variables of a kernel without its zeros, in one of several layouts.
 
-    `values` (float32) and `indices` (uint16, or int32 above 65,536 inputs) hold the
-    non-zero weights and their inputs, output after output; `starts` (int32) tells
-    where each output begins.
+    `values` (float32) and the other arrays that
+    `keras_compress.functional.sparse.compress` makes of the kernel as a matrix of
+    inputs by outputs; each is a variable of its name.
     """
 
-    def __init__(self, nonzeros, activation=None, use_bias=True, **kwargs):
+    def __init__(
+        self,
+        nonzeros,
+        *,
+        layout="csc",
+        stored=None,
+        activation=None,
+        use_bias=True,
+        **kwargs,
+    ):
         self.nonzeros = check_int("nonzeros", nonzeros, minimum=0)
+        self.layout = check_choice("layout", layout, LAYOUTS)
+        stored = nonzeros if stored is None else stored
+        self.stored = check_int("stored", stored, minimum=nonzeros)
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
@@ -30,9 +43,9 @@ class SparseKernel(keras.layers.Layer):
     def add_kernel(self, inputs, outputs):
         """Adds the variables of a kernel of this many inputs and outputs."""
         self.kernel_shape = (inputs, outputs)
-        self.values = self._add("values", self.nonzeros, "float32")
-        self.indices = self._add("indices", self.nonzeros, index_dtype(inputs))
-        self.starts = self._add("starts", outputs + 1, "int32")
+        shapes = part_shapes(self.layout, self.stored, inputs, outputs)
+        for name, (length, dtype) in shapes.items():
+            setattr(self, name, self._add(name, length, dtype))
         self.bias = self._add("bias", outputs, "float32") if self.use_bias else None
 
     def fill(self, kernel, bias=None):
@@ -50,16 +63,35 @@ class SparseKernel(keras.layers.Layer):
         matrix = np.asarray(kernel, "float32").reshape(-1, np.shape(kernel)[-1])
         if matrix.shape != self.kernel_shape:
             raise invalid("kernel", f"of shape {self.kernel_shape}", matrix.shape)
-        values, indices, starts = compress(matrix)
-        if len(values) != self.nonzeros:
-            raise invalid("kernel", f"of {self.nonzeros} non-zeros", len(values))
+        nonzeros = np.count_nonzero(matrix)
+        if nonzeros != self.nonzeros:
+            raise invalid("kernel", f"of {self.nonzeros} non-zeros", nonzeros)
+        self.store(compress(matrix, self.layout), bias)
+
+    def store(self, weights, bias=None):
+        """Stores a kernel that is compressed already.
+
+        Args:
+            weights: The arrays that `keras_compress.functional.sparse.compress` gives
+                for the layer's layout.
+            bias: Array of one number an output; `None` without `use_bias`.
+
+        Raises:
+            ValueError: If the layer is not built, there is no bias but a place for it,
+                or a shape does not fit.
+        """
+        self._check_built()
+        variables = self._parts()
+        for variable, array in zip(variables, weights, strict=True):
+            if np.shape(array) != tuple(variable.shape):
+                expected = f"of shape {tuple(variable.shape)} in the kernel's layout"
+                raise invalid(variable.name, expected, np.shape(array))
         if self.use_bias:
             shape = None if bias is None else np.shape(bias)
             if shape != self.kernel_shape[1:]:
                 raise invalid("bias", f"of shape {self.kernel_shape[1:]}", shape)
-        self.values.assign(values)
-        self.indices.assign(indices)
-        self.starts.assign(starts)
+        for variable, array in zip(variables, weights, strict=True):
+            variable.assign(array)
         if self.bias is not None:
             self.bias.assign(bias)
 
@@ -70,8 +102,8 @@ class SparseKernel(keras.layers.Layer):
             ValueError: If the layer is not built.
         """
         self._check_built()
-        arrays = map(ops.convert_to_numpy, (self.values, self.indices, self.starts))
-        return decompress(*arrays, inputs=self.kernel_shape[0])
+        arrays = [ops.convert_to_numpy(part) for part in self._parts()]
+        return decompress(arrays, *self.kernel_shape, self.layout)
 
     def finish(self, outputs):
         """Casts to the compute dtype and applies the activation."""
@@ -82,6 +114,8 @@ class SparseKernel(keras.layers.Layer):
         return {
             **super().get_config(),
             "nonzeros": self.nonzeros,
+            "layout": self.layout,
+            "stored": self.stored,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
         }
@@ -103,12 +137,15 @@ class SparseKernel(keras.layers.Layer):
                 "on data once, or call build(input_shape)."
             )
 
-    def _arrays(self):
-        """What the ops take after the inputs."""
+    def _parts(self):
+        return [getattr(self, name) for name in PARTS[self.layout]]
+
+    def _weights(self):
+        """What the ops take after the inputs: the parts, and the bias."""
         outputs = self.kernel_shape[1]
         bias = ops.zeros((outputs,), "float32") if self.bias is None else self.bias
-        parts = (self.values, self.indices, self.starts, bias)
-        return [ops.convert_to_tensor(part) for part in parts]
+        parts = [ops.convert_to_tensor(part) for part in self._parts()]
+        return parts, ops.convert_to_tensor(bias)
 
 
 @keras.saving.register_keras_serializable("keras_compress")
@@ -119,7 +156,11 @@ class SparseDense(SparseKernel):
 
     Args:
         units: Positive integer, size of the output.
-        nonzeros: Integer >= 0, number of weights stored.
+        nonzeros: Integer >= 0, number of weights that are not zero.
+        layout: `"csc"`, `"panel16"`, `"lanes"` or `"kblock"`, how they are stored; see
+            `keras_compress.functional.sparse.compress`. The outputs are the same.
+        stored: Integer, length of `values`, in which some layouts have zeros. Defaults
+            to `nonzeros`.
         activation: As in `keras.layers.Dense`.
         use_bias: As in `keras.layers.Dense`.
         **kwargs: Arguments of `keras.layers.Layer`.
@@ -131,7 +172,7 @@ class SparseDense(SparseKernel):
         `(batch, ..., units)`.
 
     Raises:
-        ValueError: If `units` or `nonzeros` is out of range.
+        ValueError: If `units`, `nonzeros`, `layout` or `stored` is out of range.
 
     Example:
 
@@ -155,7 +196,7 @@ class SparseDense(SparseKernel):
     def call(self, inputs):
         # The op takes no tf.SparseTensor, which `keras.Input(sparse=True)` gives.
         inputs = ops.convert_to_tensor(ops.cast(inputs, "float32"), sparse=False)
-        return self.finish(sparse_matmul(inputs, *self._arrays()))
+        return self.finish(sparse_matmul(inputs, *self._weights(), layout=self.layout))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
@@ -173,7 +214,11 @@ class SparseConv2D(SparseKernel):
     Args:
         filters: Positive integer, number of output channels.
         kernel_size: Pair of integers, height and width of the window.
-        nonzeros: Integer >= 0, number of weights stored.
+        nonzeros: Integer >= 0, number of weights that are not zero.
+        layout: `"csc"`, `"panel16"`, `"lanes"` or `"kblock"`, how they are stored; see
+            `keras_compress.functional.sparse.compress`. The outputs are the same.
+        stored: Integer, length of `values`, in which some layouts have zeros. Defaults
+            to `nonzeros`.
         strides: Pair of integers.
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`.
@@ -236,7 +281,8 @@ class SparseConv2D(SparseKernel):
             inputs = ops.transpose(inputs, (0, 2, 3, 1))
         outputs = sparse_conv2d(
             inputs,
-            *self._arrays(),
+            *self._weights(),
+            layout=self.layout,
             kernel_size=self.kernel_size,
             strides=self.strides,
             padding=self.padding,
