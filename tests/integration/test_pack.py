@@ -125,8 +125,10 @@ def test_pattern_and_batch_choose_the_layout(pattern, batch, layout, tmp_path):
     np.testing.assert_array_equal(
         packed.layers[0].effective_kernel(), model.layers[0].effective_kernel()
     )
-    path = kc.export(packed, tmp_path / "portable", portable=True)
-    assert_close(tf.saved_model.load(path).serve(inputs), model(inputs).numpy())
+    portable = tf.saved_model.load(
+        kc.export(packed, tmp_path / "portable", portable=True)
+    )
+    assert_close(portable.serve(inputs), model(inputs).numpy())
 
 
 @pytest.mark.parametrize("pattern", [None, (1, 16)])
