@@ -19,6 +19,7 @@ from keras_compress.layers.learned_step import LearnedStep as LearnedStep
 from keras_compress.layers.pruned import Prune as Prune
 from keras_compress.ops import native_status as native_status
 from keras_compress.pack import pack as pack
+from keras_compress.prune import prune as prune
 from keras_compress.report import report as report
 from keras_compress.swap import swap as swap
 from keras_compress.version import __version__ as __version__

@@ -123,16 +123,34 @@ def rows_of(layer, inputs):
     Returns:
         Array of `(rows, inputs of the matrix)`: for a convolution, its windows.
     """
-    if not isinstance(layer, keras.layers.Conv2D):
-        return inputs.reshape(-1, inputs.shape[-1])
+    return rows_in_groups(layer, inputs, 1)[0]
+
+
+def rows_in_groups(layer, inputs, groups):
+    """The same where groups of outputs read groups of the channels.
+
+    Args:
+        layer: A `Dense`, `Conv1D`, `Conv2D` or `DepthwiseConv2D`, or a subclass.
+        inputs: Array that it is called on.
+        groups: Integer >= 1, into how many groups of channels the inputs fall.
+
+    Returns:
+        Array of `(groups, rows, inputs of the matrix)`.
+    """
+    if not hasattr(layer, "kernel_size"):
+        return inputs.reshape(1, -1, inputs.shape[-1])
     if layer.data_format == "channels_first":
-        inputs = np.transpose(inputs, (0, 2, 3, 1))
-    windows = tf.image.extract_patches(
-        inputs,
-        sizes=(1, *layer.kernel_size, 1),
-        strides=(1, *layer.strides, 1),
-        rates=(1, *layer.dilation_rate, 1),
-        padding=layer.padding.upper(),
-    )
-    size = math.prod(layer.kernel_size) * inputs.shape[-1]
-    return np.asarray(windows).reshape(-1, size)
+        inputs = np.moveaxis(inputs, 1, -1)
+    padding = layer.padding
+    geometry = [layer.kernel_size, layer.strides, layer.dilation_rate]
+    if inputs.ndim == 3:
+        if padding == "causal":
+            past = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
+            inputs, padding = np.pad(inputs, [(0, 0), (past, 0), (0, 0)]), "valid"
+        inputs = inputs[:, None]
+        geometry = [(1, *sides) for sides in geometry]
+    size, strides, rates = ((1, *sides, 1) for sides in geometry)
+    windows = tf.image.extract_patches(inputs, size, strides, rates, padding.upper())
+    places, channels = math.prod(size), inputs.shape[-1] // groups
+    windows = np.asarray(windows).reshape(-1, places, groups, channels)
+    return windows.transpose(2, 0, 1, 3).reshape(groups, -1, places * channels)

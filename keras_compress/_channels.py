@@ -8,61 +8,33 @@ a layer must take it that it needs every channel it reads: these are *fixed*.
 
 import dataclasses
 import math
+import numbers
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_compress._layer_kinds import (
+    DENSE,
+    DEPTHWISE,
+    OF_EACH_CHANNEL,
+    PADDING,
+    POOLING,
+    SUMS,
+    TRAINING_ONLY,
+    acts_as_in_training,
+    is_of_each,
+    is_padded,
+    is_sum,
+)
 from keras_compress._rebuild import is_graph
 from keras_compress.functional.constants import (
     constant_sums,
     depthwise_constants,
+    joined_constants,
     normalised_constants,
     padded_constants,
 )
-from keras_compress.layers.pruned import PrunedConv2D, PrunedDense
-
-DENSE = (layers.Dense, PrunedDense)
-CONVOLUTION = (layers.Conv2D, PrunedConv2D)
-
-# Of each channel by itself: no softmax.
-ACTIVATIONS = [
-    getattr(keras.activations, name, None)
-    for name in (
-        *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu"),
-        *("tanh", "sigmoid", "hard_sigmoid", "hard_tanh", "hard_silu", "softplus"),
-        *("softsign", "exponential", "mish", "celu", "log_sigmoid", "squareplus"),
-    )
-]
-
-# They do nothing once training is over.
-TRAINING_ONLY = (
-    layers.ActivityRegularization,
-    layers.AlphaDropout,
-    layers.Dropout,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-)
-OF_EACH_CHANNEL = (layers.ELU, layers.LeakyReLU, layers.ReLU)
-POOLING = (
-    layers.AveragePooling2D,
-    layers.Cropping2D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalMaxPooling2D,
-    layers.MaxPooling2D,
-    layers.UpSampling2D,
-)
-# By name, for those of `x + y` are operations that Keras does not export.
-SUMS = {
-    "Add": np.add,
-    "Subtract": np.subtract,
-    "Multiply": np.multiply,
-    "Maximum": np.maximum,
-    "Minimum": np.minimum,
-}
 
 
 @dataclasses.dataclass
@@ -163,23 +135,25 @@ class Channels:
         kind = type(layer)
         in_order = getattr(layer, "data_format", "channels_last") == "channels_last"
         flow = None
-        if in_order and not _as_in_training(node.arguments):
-            if id(layer) in self.arrays:
+        if in_order and not acts_as_in_training(node.arguments):
+            if kind is layers.Reshape:
+                flow = self._reshaped(layer, node, given[0])
+            elif id(layer) in self.arrays:
                 flow = self._with_arrays(layer, node, given[0])
             elif kind in (*TRAINING_ONLY, *POOLING, layers.Identity):
                 flow = given[0]
-            elif kind is layers.Activation and _of_each(layer.activation):
+            elif kind is layers.Activation and is_of_each(layer.activation):
                 flow = self._mapped(given[0], layer.activation)
             elif kind in OF_EACH_CHANNEL:
                 flow = self._mapped(given[0], layer)
-            elif kind is layers.ZeroPadding2D:
+            elif kind in PADDING:
                 flow = Flow(given[0].channels, padded_constants(given[0].constants))
             elif kind is layers.Flatten:
                 flow = self._flattened(node.input_tensors[0].shape, given[0])
             elif kind is layers.Concatenate:
                 flow = self._joined(layer, node, given)
-            elif _is_sum(layer):
-                flow = self._sum(SUMS[kind.__name__], node, given)
+            elif is_sum(layer):
+                flow = self._sum(SUMS[kind.__name__], node.arguments.args, given)
         if flow is not None:
             return [flow]
         for one in given:
@@ -196,9 +170,9 @@ class Channels:
                 flow.channels,
                 normalised_constants(arrays, layer.epsilon, flow.constants),
             )
-        padded = kind not in DENSE and _is_padded(layer)
+        padded = kind not in DENSE and is_padded(layer)
         constants = padded_constants(flow.constants) if padded else flow.constants
-        if kind is layers.DepthwiseConv2D:
+        if kind in DEPTHWISE and "groups" not in arrays:
             self._tie(self.handed_on.setdefault(id(layer), flow.channels), flow)
             constants = depthwise_constants(arrays["kernel"], arrays["bias"], constants)
             return self._activated(layer, flow.channels, constants)
@@ -212,7 +186,7 @@ class Channels:
 
     def _activated(self, layer, channels, constants):
         flow = Flow(channels, constants)
-        if _of_each(layer.activation):
+        if is_of_each(layer.activation):
             return self._mapped(flow, layer.activation)
         # Such as a softmax, to which every channel matters.
         self._fix(flow)
@@ -234,6 +208,17 @@ class Channels:
         pixels = math.prod(shape[1:-1])
         return Flow(np.tile(flow.channels, pixels), np.tile(flow.constants, pixels))
 
+    def _reshaped(self, layer, node, flow):
+        (before,), (after,) = node.input_tensors, node.output_tensors
+        if before.shape[-1] != after.shape[-1]:
+            if len(after.shape) > 2:
+                return None
+            flow = self._flattened(before.shape, flow)
+        if flow is not None and id(layer) in self.arrays:
+            # The number of channels is written down in it.
+            self._tie(self.handed_on.setdefault(id(layer), flow.channels), flow)
+        return flow
+
     def _joined(self, layer, node, given):
         if layer.axis not in (-1, len(node.input_tensors[0].shape) - 1):
             return None
@@ -242,14 +227,24 @@ class Channels:
             np.concatenate([flow.constants for flow in given]),
         )
 
-    def _sum(self, function, node, given):
+    def _sum(self, function, arguments, given):
+        if len(given) == 1 and len(arguments) == 2:
+            # With a number, such as `x + 3`.
+            flow = given[0]
+            sides = [
+                flow.constants if isinstance(x, keras.KerasTensor) else x
+                for x in arguments
+            ]
+            if not any(isinstance(x, numbers.Real) for x in sides):
+                return None
+            return Flow(flow.channels, joined_constants(function, *sides))
         sizes = {len(flow.channels) for flow in given}
         if len(sizes) > 1 or len(given) < 2:
             return None
         constants = given[0].constants
         for flow in given[1:]:
             self._tie(given[0].channels, flow)
-            constants = function(constants, flow.constants)
+            constants = joined_constants(function, constants, flow.constants)
         return Flow(given[0].channels, constants)
 
     def _new(self, count, fixed):
@@ -275,26 +270,3 @@ class Channels:
             self._parents[channel] = self._parents[self._parents[channel]]
             channel = self._parents[channel]
         return channel
-
-
-def _as_in_training(arguments):
-    """Whether a call insists on acting as in training."""
-    return bool(arguments.kwargs.get("training")) or True in [
-        argument for argument in arguments.args if isinstance(argument, bool)
-    ]
-
-
-def _of_each(activation):
-    return any(activation is known for known in (None, *ACTIVATIONS))
-
-
-def _is_padded(layer):
-    return layer.padding != "valid" and tuple(layer.kernel_size) != (1, 1)
-
-
-def _is_sum(layer):
-    kind = type(layer)
-    exported = getattr(layers, kind.__name__, None)
-    return kind.__name__ in SUMS and (
-        kind is exported or not isinstance(layer, keras.Layer)
-    )

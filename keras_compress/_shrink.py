@@ -2,46 +2,50 @@
 
 import warnings
 
-import keras
 import numpy as np
-from keras import ops
 
-from keras_compress._channels import CONVOLUTION, DENSE, Channels
+from keras_compress._channels import Channels
 from keras_compress._copies import all_layers
 from keras_compress._rebuild import is_graph, rebuild, walk
-from keras_compress.layers._config import arguments_of
-from keras_compress.layers.pruned import is_pruned
+from keras_compress._shrink_arrays import arrays_of, smaller
 
 
 def shrink(model):
+    """The model of `shrunk`, which see."""
+    return shrunk(model)[0]
+
+
+def shrunk(model):
     """The same model with fewer units and filters, where some do nothing.
 
     Does nothing: what nobody reads, and what is constant, whatever comes in, as a unit
     without weights is. The constant goes into the biases of those that read it. Behind
     zero padding a constant is not one at the edges; such channels are merged into one
     of them. With a channel go all that share its fate: the terms of a sum, the layers
-    that hand it on. Repeats until nothing is left to go. Every layer keeps at least one
-    unit.
+    that hand it on. Groups of a convolution stay equal in size, or go whole. Repeats
+    until nothing is left to go. Every layer keeps at least one unit.
 
     Args:
         model: A model that passed `check_model`. It is left as it is.
 
     Returns:
-        The new model, not compiled; or `model` itself where nothing goes. Outputs
-        equal those of `model` to float32 rounding.
+        A tuple: the new model, not compiled, or `model` itself where nothing goes,
+        with outputs that equal those of `model` to float32 rounding; and a mapping
+        from names of layers that may need all they read, to how many channels of
+        constants they keep.
 
     Reference:
         - [Han et al., 2015](https://arxiv.org/abs/1506.02626), section 3.5
     """
     if not getattr(model, "outputs", None):
-        return model  # a Sequential that was built without a graph
+        return model, {}  # a Sequential that was built without a graph
     sources = {id(layer): layer for _, layer in walk(model)}
     # What lies inside a layer that is no model is that layer's business.
     for layer in all_layers(model):
         if not is_graph(layer):
             for inner in all_layers(layer)[1:]:
                 sources.pop(id(inner), None)
-    before = {key: _arrays_of(layer) for key, layer in sources.items()}
+    before = {key: arrays_of(layer) for key, layer in sources.items()}
     before = {key: found for key, found in before.items() if found is not None}
     arrays = dict(before)
     while True:
@@ -59,46 +63,14 @@ def shrink(model):
         )
     changed = {key for key in before if arrays[key] is not before[key]}
     if not changed:
-        return model
+        return model, channels.idle
 
     def replace(layer):
         if id(layer) not in changed:
             return None
-        return _smaller(layer, arrays[id(layer)])
+        return smaller(layer, arrays[id(layer)])
 
-    return rebuild(model, replace)
-
-
-def _arrays_of(layer):
-    """The arrays of a layer that can lose channels, or `None` for any other.
-
-    The kernel is the one of the forward pass.
-    """
-    kind = type(layer)
-    changed = getattr(layer, "quantization_mode", None) or getattr(
-        layer, "lora_enabled", False
-    )
-    # An activation with weights of its own may want them all.
-    if changed or isinstance(getattr(layer, "activation", None), keras.Layer):
-        return None
-    if kind in DENSE + CONVOLUTION:
-        if getattr(layer, "groups", 1) > 1:
-            return None
-        kernel = getattr(layer, "effective_kernel", lambda: layer.kernel)()
-        arrays = {"kernel": kernel, "bias": layer.bias}
-        if is_pruned(layer):
-            arrays["mask"] = layer.mask
-    elif kind is keras.layers.DepthwiseConv2D and layer.depth_multiplier == 1:
-        arrays = {"kernel": layer.kernel, "bias": layer.bias}
-    elif kind is keras.layers.BatchNormalization:
-        names = ("gamma", "beta", "moving_mean", "moving_variance")
-        arrays = {name: getattr(layer, name, None) for name in names}
-    else:
-        return None
-    return {
-        name: None if value is None else ops.convert_to_numpy(value)
-        for name, value in arrays.items()
-    }
+    return rebuild(model, replace), channels.idle
 
 
 def _most(channels):
@@ -115,10 +87,11 @@ class _Cut:
             _Read(reading, arrays[id(reading.layer)], channels)
             for reading in channels.readings
         ]
-        # By layer, then by channel, all the constants that it is read with.
+        self._look_past_unread()
         self.merged = {}
         self.gone = self._free()
         self._leave_one_each()
+        self._keep_groups_equal()
         if not self.gone:
             self._merge()
 
@@ -135,6 +108,22 @@ class _Cut:
                     for name, array in self.before[key].items()
                 }
         return new
+
+    def _look_past_unread(self):
+        """What only such units read as nobody reads is not read, either."""
+        while True:
+            wanted = set(self.channels.fixed)
+            for read in self.readings:
+                wanted.update(read.classes[read.is_read])
+            found = [
+                read.look_past(~np.isin(self._columns(read), list(wanted)))
+                for read in self.readings
+            ]
+            if not any(found):
+                return
+
+    def _columns(self, read):
+        return self.channels.classes(self.channels.made[id(read.layer)])
 
     def _free(self):
         """All that nothing holds."""
@@ -160,12 +149,39 @@ class _Cut:
             if self.gone.issuperset(classes):
                 self.gone.discard(classes[0])
 
+    def _keep_groups_equal(self):
+        """Keeps more than must stay, where groups would not be of one size."""
+        grouped = [read for read in self.readings if "groups" in read.arrays]
+        before = None
+        while grouped and before != len(self.gone):
+            before = len(self.gone)
+            for read in grouped:
+                inputs, outputs = read.arrays["groups"], read.arrays["output_groups"]
+                sides = [(read.classes, inputs), (self._columns(read), outputs)]
+                left = [
+                    np.bincount(
+                        groups[self._stays(classes)], minlength=outputs.max() + 1
+                    )
+                    for classes, groups in sides
+                ]
+                # A group goes with all that it reads and makes.
+                whole = (left[0] == 0) & (left[1] == 0)
+                for (classes, groups), counts in zip(sides, left, strict=True):
+                    for group in np.unique(groups):
+                        if not whole[group]:
+                            wanted = max(1, counts.max()) - counts[group]
+                            held = classes[(groups == group) & ~self._stays(classes)]
+                            self.gone.difference_update(held[:wanted])
+
+    def _stays(self, classes):
+        return ~np.isin(classes, list(self.gone))
+
     def _merge(self):
         """Looks for two channels of constants behind zero padding."""
         held = {}
         seen = [id(read.layer) for read in self.readings]
         for number, read in enumerate(self.readings):
-            once = seen.count(id(read.layer)) == 1
+            once = seen.count(id(read.layer)) == 1 and "groups" not in read.arrays
             counts = dict(
                 zip(*np.unique(read.classes, return_counts=True), strict=True)
             )
@@ -178,6 +194,8 @@ class _Cut:
         for key, channels in self.channels.made.items():
             for one in self.channels.classes(channels):
                 makers.setdefault(one, []).append(key)
+                if "groups" in self.before[key]:
+                    held.setdefault(one, []).append(None)
         groups = {}
         for one, places in held.items():
             if None not in places:
@@ -193,7 +211,7 @@ class _Cut:
                     merges.append((places[number], keeper[number]))
 
     def _kept(self, channels):
-        return ~np.isin(self.channels.classes(channels), list(self.gone))
+        return self._stays(self.channels.classes(channels))
 
     def _cut_kernel(self, read):
         rows = self._kept(read.channels)
@@ -221,6 +239,9 @@ class _Cut:
         if "mask" in read.arrays:
             mask = read.arrays["mask"][..., rows, :][..., columns]
             new["mask"] = mask | (new["kernel"] != 0)
+        if "groups" in read.arrays:
+            new["groups"] = read.arrays["groups"][rows]
+            new["output_groups"] = read.arrays["output_groups"][columns]
         return new
 
 
@@ -234,34 +255,25 @@ class _Read:
         self.classes = channels.classes(self.channels)
         self.true_constants = reading.flow.constants
         kernel = arrays["kernel"]
-        others = tuple(axis for axis in range(kernel.ndim) if axis != kernel.ndim - 2)
-        # Whether any weight is not zero.
-        self.is_read = (kernel != 0).any(axis=others)
+        # By input and output, whether any weight is not zero.
+        self._weighs = (kernel != 0).any(axis=tuple(range(kernel.ndim - 2)))
+        self.is_read = self._weighs.any(axis=1)
         known = ~np.isnan(self.true_constants)
-        folds = self.true_constants == 0 if reading.is_padded else known
-        self.is_free = ~self.is_read | folds
-        self.is_padded_constant = known & ~folds
-        self.constants = np.where(folds, self.true_constants, 0.0)
+        self._folds = self.true_constants == 0 if reading.is_padded else known
+        self.is_padded_constant = known & ~self._folds
+        self.constants = np.where(self._folds, self.true_constants, 0.0)
+
+    @property
+    def is_free(self):
+        """Which inputs this reading does not hold."""
+        return ~self.is_read | self._folds
+
+    def look_past(self, outputs):
+        """Takes no notice of some outputs; returns whether fewer inputs are read."""
+        before = self.is_read
+        self.is_read = self._weighs[:, ~outputs].any(axis=1)
+        return (before != self.is_read).any()
 
 
 def _of_channels(array, keep):
-    return array[..., keep, :] if array.ndim == 4 else array[keep]
-
-
-def _smaller(layer, arrays):
-    """A layer with these arrays, and what fills it."""
-    arguments = arguments_of(layer)
-    if "kernel" in arrays:
-        if "units" in arguments:
-            arguments["units"] = arrays["kernel"].shape[-1]
-        if "filters" in arguments:
-            arguments["filters"] = arrays["kernel"].shape[-1]
-        arguments["use_bias"] = arrays["bias"] is not None
-    new = type(layer)(**arguments)
-
-    def fill():
-        for name, array in arrays.items():
-            if array is not None:
-                getattr(new, name).assign(array)
-
-    return new, fill
+    return array[keep] if array.ndim == 1 else array[..., keep, :]

@@ -3,11 +3,11 @@
 import keras
 
 from keras_compress._bit_plan import BitPlan
-from keras_compress._channels import TRAINING_ONLY
-from keras_compress._copies import carry_compile
+from keras_compress._copies import all_layers, carry_compile
+from keras_compress._layer_kinds import TRAINING_ONLY
 from keras_compress._pack_integers import pack_integers, plan_integers
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
-from keras_compress._shrink import shrink
+from keras_compress._shrink import shrunk
 from keras_compress._validation import check_int
 from keras_compress.layers._bitwise_fold import Piece
 from keras_compress.layers._bitwise_kernel import bitwise
@@ -15,7 +15,11 @@ from keras_compress.layers._bitwise_pack import packed_layer
 from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers._low_rank_pack import pack_factors
 from keras_compress.layers._plain_pack import pack_plain
-from keras_compress.layers._pruned_pack import pack_pruned_conv2d, pack_pruned_dense
+from keras_compress.layers._pruned_pack import (
+    pack_pruned_conv2d,
+    pack_pruned_dense,
+    pack_pruned_plain,
+)
 from keras_compress.layers._stages import SIGN, is_staged
 from keras_compress.layers.bitwise import (
     BitwiseActivation,
@@ -25,7 +29,13 @@ from keras_compress.layers.bitwise import (
 from keras_compress.layers.learned_step import LearnedStepConv2D, LearnedStepDense
 from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
 from keras_compress.layers.projected import ProjectedConv2D, ProjectedDense
-from keras_compress.layers.pruned import PrunedConv2D, PrunedDense, is_pruned
+from keras_compress.layers.pruned import (
+    PrunedConv1D,
+    PrunedConv2D,
+    PrunedDense,
+    PrunedDepthwiseConv2D,
+    is_pruned,
+)
 
 
 def pack(model, *, batch=None):
@@ -34,7 +44,8 @@ def pack(model, *, batch=None):
     Pruned layers become `SparseDense` and `SparseConv2D`, which keep the weights that
     are not zero, in the layout that is fastest for `batch`; or plain `Dense` and
     `Conv2D` where those are smaller or faster. Both go by the measured rates of
-    `keras_compress.functional.sparse_cost`. Convolutions in groups stay plain.
+    `keras_compress.functional.sparse_cost`. Convolutions in groups, in one dimension
+    and depthwise ones become plain layers, with zeros in their kernels.
 
     Low-rank and projected layers become plain layers one after the other, in a model
     of the layer's name, or are multiplied back into one where that is faster, by
@@ -99,7 +110,7 @@ def pack(model, *, batch=None):
             "keras_compress.Prune())"
         )
 
-    source = shrink(model) if any(map(is_pruned, layers)) else model
+    source, left = shrunk(model) if any(map(is_pruned, layers)) else (model, {})
     wrapped = set()
     bits = BitPlan(source, TRAINING_ONLY)
     integers = plan_integers(source)
@@ -125,6 +136,13 @@ def pack(model, *, batch=None):
 
     packed = rebuild(source, replace)
     packed.trainable = False
+    for layer in all_layers(packed):
+        if layer.name in left:
+            # For `report`.
+            layer.left_as_it_was = (
+                f"it may do anything with the {left[layer.name]} channels of constants "
+                "that it reads"
+            )
     carry_compile(model, packed, jit_compile="auto")
     return packed
 
@@ -169,7 +187,9 @@ def _pack_learned(layer, name, batch, plain=False):
 # hint and whether it must stay plain, to a new layer and what fills it once built.
 PACKERS = {
     PrunedDense: pack_pruned_dense,
+    PrunedConv1D: pack_pruned_plain,
     PrunedConv2D: pack_pruned_conv2d,
+    PrunedDepthwiseConv2D: pack_pruned_plain,
     BitwiseDense: _pack_bitwise,
     BitwiseConv2D: _pack_bitwise,
     BitwiseActivation: _pack_bitwise_activation,

@@ -38,9 +38,9 @@ def constant_sums(kernel, bias, constants):
 
 def depthwise_constants(kernel, bias, constants):
     """The same for a depthwise kernel `(height, width, channels, 1)`."""
-    read = kernel[..., 0].any(axis=(0, 1))
-    sums = np.where(read, constants, 0.0)
-    sums = sums * kernel[..., 0].sum(axis=(0, 1), dtype="float64")
+    window = kernel.reshape(-1, kernel.shape[-2])
+    sums = np.where(window.any(axis=0), constants, 0.0)
+    sums = sums * window.sum(axis=0, dtype="float64")
     return sums if bias is None else sums + bias
 
 
@@ -59,3 +59,17 @@ def normalised_constants(statistics, epsilon, constants):
 def padded_constants(constants):
     """What is constant behind zeros at the edges: only zeros."""
     return np.where(constants == 0.0, 0.0, np.nan)
+
+
+def joined_constants(function, one, other):
+    """What an operation on two tensors, number by number, makes of constants.
+
+    >>> joined_constants(np.multiply, np.array([0.0, 2.0]), np.array([np.nan, 3.0]))
+    array([0., 6.])
+    """
+    with np.errstate(all="ignore"):
+        outputs = function(one, other)
+    if function is np.multiply:
+        # Whatever the other is.
+        outputs = np.where(np.equal(one, 0.0) | np.equal(other, 0.0), 0.0, outputs)
+    return np.where(np.isfinite(outputs), outputs, np.nan)

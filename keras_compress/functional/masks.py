@@ -46,7 +46,7 @@ def check_pattern(pattern):
     """
     if pattern is None or (isinstance(pattern, str) and pattern == "neuron"):
         return pattern
-    if isinstance(pattern, str) and _n_of_m(pattern) is not None:
+    if n_of_m(pattern) is not None:
         return pattern
     if isinstance(pattern, list | tuple) and len(pattern) == 2:
         integers = all(
@@ -58,14 +58,28 @@ def check_pattern(pattern):
     raise invalid("pattern", PATTERNS, pattern)
 
 
+def n_of_m(pattern):
+    """`(N, M)` of a pattern that keeps N of every M inputs, `None` of any other.
+
+    >>> n_of_m("2:4")
+    (2, 4)
+    """
+    if not isinstance(pattern, str):
+        return None
+    match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", pattern)
+    if match is None or int(match[1]) >= int(match[2]):
+        return None
+    return int(match[1]), int(match[2])
+
+
 def max_sparsity(pattern):
     """The largest sparsity that a pattern allows, 1 but for N:M.
 
     >>> max_sparsity("2:4")
     0.5
     """
-    n_of_m = _n_of_m(pattern) if isinstance(pattern, str) else None
-    return 1.0 if n_of_m is None else 1.0 - n_of_m[0] / n_of_m[1]
+    kept = n_of_m(pattern)
+    return 1.0 if kept is None else 1.0 - kept[0] / kept[1]
 
 
 def check_sparsity(name, sparsity, pattern):
@@ -236,10 +250,10 @@ class _Units:
         alive = None
         if mask is not None:
             alive = np.asarray(mask, bool).reshape(self.inputs, self.outputs)
-        n_of_m = _n_of_m(pattern) if isinstance(pattern, str) else None
+        kept = n_of_m(pattern)
         self.candidates = None
-        if n_of_m is not None:
-            self.candidates = _candidates(scores, alive, *n_of_m)
+        if kept is not None:
+            self.candidates = _candidates(scores, alive, *kept)
             scores = scores[self.candidates]
             alive = None if alive is None else alive[self.candidates]
         elif self.pattern is not None:
@@ -353,11 +367,3 @@ def _block_sum(matrix, block):
     kind = float if matrix.dtype.kind == "f" else int
     sums = np.add.reduceat(matrix, rows, axis=0, dtype=kind)
     return np.add.reduceat(sums, columns, axis=1, dtype=kind)
-
-
-def _n_of_m(pattern):
-    """`(N, M)` of "N:M", or None."""
-    match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", pattern)
-    if match is None or int(match[1]) >= int(match[2]):
-        return None
-    return int(match[1]), int(match[2])

@@ -22,6 +22,8 @@ from keras_compress.layers.low_rank import LowRankConv2D as LowRankConv2D
 from keras_compress.layers.low_rank import LowRankDense as LowRankDense
 from keras_compress.layers.projected import ProjectedConv2D as ProjectedConv2D
 from keras_compress.layers.projected import ProjectedDense as ProjectedDense
+from keras_compress.layers.pruned import PrunedConv1D as PrunedConv1D
 from keras_compress.layers.pruned import PrunedConv2D as PrunedConv2D
 from keras_compress.layers.pruned import PrunedDense as PrunedDense
+from keras_compress.layers.pruned import PrunedDepthwiseConv2D as PrunedDepthwiseConv2D
 from keras_compress.layers.weight_clip import WeightClip as WeightClip

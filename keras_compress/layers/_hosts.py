@@ -4,6 +4,8 @@ A technique stands as a mixin to the left of a host, may add variables in `build
 changes `effective_kernel`. Hosts and mixins are never instantiated by users.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -17,6 +19,9 @@ class KernelHost:
     # a scale. This saves every variable, as it is.
     save_own_variables = keras.layers.Layer.save_own_variables
     load_own_variables = keras.layers.Layer.load_own_variables
+
+    reads_every_channel = True
+    """Whether every output reads all channels of the input, or of its group of it."""
 
     def __init__(self, *args, **kwargs):
         # Both would bypass `effective_kernel`, and so the technique, without a word.
@@ -32,6 +37,16 @@ class KernelHost:
 
     def call(self, inputs, training=False):
         return self.activate(self.sums(inputs, training=training))
+
+    @property
+    def matrix_shape(self):
+        """The kernel's shape as a matrix: what an output reads by outputs."""
+        return math.prod(self.kernel.shape[:-1]), self.kernel.shape[-1]
+
+    @property
+    def matrix_groups(self):
+        """How many groups of outputs, in order and equal in size, read other inputs."""
+        return getattr(self, "groups", 1)
 
     def effective_kernel(self, training=False):
         """The kernel of the forward pass, shaped like `self.kernel`."""
@@ -71,19 +86,73 @@ class DenseHost(KernelHost, keras.layers.Dense):
         return ops.add(products, self.effective_bias(training=training))
 
 
-class Conv2DHost(KernelHost, keras.layers.Conv2D):
-    """`Conv2D` on its effective kernel."""
+class ConvolutionHost(KernelHost):
+    """What the convolutions have in common."""
 
     def sums(self, inputs, training=False):
         """What the units sum up: products with the kernel, and the bias."""
         kernel = self.effective_kernel(training=training)
-        return self.biased(self.convolution_op(inputs, kernel), training=training)
+        return self.biased(self.convolved(inputs, kernel), training=training)
+
+    def convolved(self, inputs, kernel):
+        """The inputs convolved with a kernel."""
+        return self.convolution_op(inputs, kernel)
 
     def biased(self, products, training=False):
         """What the units sum up, of the products with the kernel."""
         if self.bias is None:
             return products
-        channels_last = self.data_format == "channels_last"
-        shape = (1, 1, 1, -1) if channels_last else (1, -1, 1, 1)
+        shape = [1] * len(products.shape)
+        shape[-1 if self.data_format == "channels_last" else 1] = -1
         bias = self.effective_bias(training=training)
         return ops.add(products, ops.reshape(bias, shape))
+
+
+class Conv1DHost(ConvolutionHost, keras.layers.Conv1D):
+    """`Conv1D` on its effective kernel."""
+
+    def convolved(self, inputs, kernel):
+        padding = self.padding
+        if padding == "causal":
+            past = self.dilation_rate[0] * (self.kernel_size[0] - 1)
+            last = self.data_format == "channels_last"
+            steps, channels = [past, 0], [0, 0]
+            sides = (steps, channels) if last else (channels, steps)
+            inputs, padding = ops.pad(inputs, [[0, 0], *sides]), "valid"
+        return ops.conv(
+            inputs,
+            kernel,
+            strides=list(self.strides),
+            padding=padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+
+class Conv2DHost(ConvolutionHost, keras.layers.Conv2D):
+    """`Conv2D` on its effective kernel."""
+
+
+class DepthwiseConv2DHost(ConvolutionHost, keras.layers.DepthwiseConv2D):
+    """`DepthwiseConv2D` on its effective kernel."""
+
+    reads_every_channel = False
+
+    @property
+    def matrix_shape(self):
+        *window, channels, multiplier = self.kernel.shape
+        return math.prod(window), channels * multiplier
+
+    @property
+    def matrix_groups(self):
+        return self.kernel.shape[-2]
+
+    def convolved(self, inputs, kernel):
+        return ops.depthwise_conv(
+            inputs,
+            kernel,
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )

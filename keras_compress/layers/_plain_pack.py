@@ -4,6 +4,8 @@ import keras
 
 from keras_compress.layers._config import arguments_of, copy_variables
 
+CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D)
+
 
 def common_arguments(layer, name):
     """The arguments of inference that every layer with a kernel has."""
@@ -14,8 +16,10 @@ def common_arguments(layer, name):
 
 def geometry(layer):
     """The arguments of a convolution that say where it looks."""
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    own = "depth_multiplier" if depthwise else "filters"
     return {
-        "filters": layer.filters,
+        own: getattr(layer, own),
         "kernel_size": layer.kernel_size,
         "strides": layer.strides,
         "padding": layer.padding,
@@ -29,8 +33,11 @@ def pack_plain(layer, name):
     common = common_arguments(layer, name)
     if isinstance(layer, keras.layers.Dense):
         new = keras.layers.Dense(layer.units, **common)
+    elif isinstance(layer, keras.layers.DepthwiseConv2D):
+        new = keras.layers.DepthwiseConv2D(**geometry(layer), **common)
     else:
-        new = keras.layers.Conv2D(groups=layer.groups, **geometry(layer), **common)
+        parent = next(x for x in CONVOLUTIONS if isinstance(layer, x))
+        new = parent(groups=layer.groups, **geometry(layer), **common)
 
     def fill():
         copy_variables(layer, new)

@@ -38,6 +38,11 @@ def pack_pruned_conv2d(layer, name, batch, plain=False):
     return new, lambda: _fill(new, layer, weights)
 
 
+def pack_pruned_plain(layer, name, batch, plain=False):
+    """A layer of Keras with zeros in its kernel, for those without a sparse form."""
+    return pack_plain(layer, name)
+
+
 def _sparse(layer, batches):
     """Arguments and arrays of the sparse form, or `None` where it does not pay."""
     kernel = ops.convert_to_numpy(layer.effective_kernel())
@@ -46,7 +51,7 @@ def _sparse(layer, batches):
     nonzeros = int(np.count_nonzero(matrix))
     stored = {"csc": nonzeros, "kblock": nonzeros, "panel16": _in_panels(matrix)}
     ready = {}
-    if min(batches) < 16 and nonzeros < 0.7 * matrix.size:
+    if max(batches) < 16 and nonzeros < 0.7 * matrix.size:
         # How many zeros stand in lanes is only known when they are filled.
         if len(matrix) <= reach("lanes"):
             ready["lanes"] = compress(matrix, "lanes")

@@ -70,6 +70,11 @@ DENSE = {
     "dtype": "float64",
 }
 CONV2D = {**DENSE, "strides": 2, "padding": "same"}
+CONV1D = {**CONV2D, "strides": 1, "padding": "causal"}
+DEPTHWISE = {
+    name.replace("kernel", "depthwise"): value for name, value in CONV2D.items()
+}
+DEPTHWISE["depth_multiplier"] = 2
 BITWISE = {
     "inputs": "bits",
     "bits": 3,
@@ -116,6 +121,26 @@ CASES = [
         compress=lambda layer: layer.prune(sparsity=0.5),
         config=kc.Prune(),
         parent_arguments=CONV2D,
+    ),
+    LayerCase(
+        layer=kc.layers.PrunedConv1D,
+        parent=keras.layers.Conv1D,
+        arguments={"filters": 4, "kernel_size": 3},
+        own_arguments={"pattern": "2:3"},
+        input_shape=(7, 2),
+        compress=lambda layer: layer.prune(sparsity=0.3),
+        config=kc.Prune(),
+        parent_arguments=CONV1D,
+    ),
+    LayerCase(
+        layer=kc.layers.PrunedDepthwiseConv2D,
+        parent=keras.layers.DepthwiseConv2D,
+        arguments={"kernel_size": 3},
+        own_arguments={"pattern": (9, 2)},
+        input_shape=(7, 6, 4),
+        compress=lambda layer: layer.prune(sparsity=0.5),
+        config=kc.Prune(),
+        parent_arguments=DEPTHWISE,
     ),
     LayerCase(
         layer=kc.layers.BitwiseDense,

@@ -302,14 +302,168 @@ def test_nested_models_shrink_inside():
     same_outputs(model, new)
 
 
-def test_in_groups_and_in_time_layers_stay_whole():
+def grouped(groups=2, padding="valid"):
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(8, 1, activation="relu", name="one")(inputs)
+    x = layers.Conv2D(
+        8, 3, groups=groups, padding=padding, activation="tanh", name="grouped"
+    )(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return scrambled(keras.Model(inputs, layers.Dense(2, name="last")(x)))
+
+
+def test_groups_stay_equal_in_size():
+    model = grouped()
+    kill(model.get_layer("one"), [0, 1, 6])  # two of a group, one of the other
+    kill(model.get_layer("grouped"), [3, 4, 5, 6])  # one and three
+    new = shrink(model)
+    assert widths(new) == {"one": 6, "grouped": 6, "last": 2}
+    assert new.get_layer("grouped").groups == 2
+    same_outputs(model, new)
+
+
+def test_constants_behind_the_padding_of_groups_are_left():
+    model = grouped(padding="same")
+    model.get_layer("one").bias.assign(np.linspace(0.1, 0.8, 8))
+    kill(model.get_layer("one"), [0, 1, 6, 7])
+    assert shrink(model) is model
+
+
+def test_a_group_goes_whole():
+    model = grouped(4)
+    last = model.get_layer("last")
+    kernel = last.kernel.numpy()
+    kernel[[2, 3, 7]] = 0.0  # nobody reads group 1, and one of group 3
+    last.kernel.assign(kernel)
+    new = shrink(model)
+    assert widths(new) == {"one": 6, "grouped": 6, "last": 2}
+    assert new.get_layer("grouped").groups == 3
+    same_outputs(model, new)
+
+
+def test_one_group_of_several_is_an_ordinary_convolution():
+    model = grouped()
+    kill(model.get_layer("grouped"), [0, 1, 2, 3])
+    new = shrink(model)
+    assert widths(new) == {"one": 4, "grouped": 4, "last": 2}
+    assert new.get_layer("grouped").groups == 1
+    same_outputs(model, new)
+
+
+def test_pruned_groups_keep_their_masks():
+    small = kc.swap(grouped(), kc.Prune())
+    layer = small.get_layer("grouped")
+    mask = layer.mask.numpy()
+    mask[..., [0, 5]] = False
+    mask[0, 0, 0, 1] = False
+    layer.mask.assign(mask)
+    new = shrink(small).get_layer("grouped")
+    assert new.filters == 6
+    np.testing.assert_array_equal(new.mask, mask[..., [1, 2, 3, 4, 6, 7]])
+    packed = kc.pack(small)
+    assert packed.get_layer("grouped").filters == 6
+    same_outputs(small, packed)
+
+
+def test_several_outputs_a_channel_go_with_the_channel():
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(4, 1, name="one")(inputs)
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, name="deep")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = scrambled(keras.Model(inputs, layers.Dense(2, name="last")(x)))
+    kernel = model.get_layer("deep").kernel.numpy()
+    kernel[:, :, 1] = 0.0
+    kernel[:, :, 2, 0] = 0.0  # its other output needs the channel
+    model.get_layer("deep").kernel.assign(kernel)
+    new = shrink(model)
+    assert widths(new) == {"one": 3, "last": 2}
+    assert new.get_layer("deep").kernel.shape == (3, 3, 3, 2)
+    same_outputs(model, new)
+    kernel[:, :, :, 1] = 0.0
+    model.get_layer("deep").kernel.assign(kernel)
+    new = shrink(model)
+    assert new.get_layer("deep").kernel.shape == (3, 3, 2, 1)
+    same_outputs(model, new)
+
+
+@pytest.mark.parametrize("padding", ["valid", "causal", "same"])
+def test_in_one_dimension(padding):
+    inputs = keras.Input((12, 3))
+    x = layers.Conv1D(8, 3, padding=padding, name="one")(inputs)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.MaxPooling1D(2)(layers.ReLU()(x))
+    x = layers.Conv1D(6, 3, padding=padding, activation="relu", name="two")(x)
+    x = layers.DepthwiseConv1D(2, name="deep")(layers.ZeroPadding1D(1)(x))
+    x = layers.Flatten()(x)
+    model = scrambled(keras.Model(inputs, layers.Dense(3, name="three")(x)))
+    model.get_layer("norm").beta.assign(np.full(8, 0.5))
+    model.get_layer("norm").moving_mean.assign(np.zeros(8))
+    kill(model.get_layer("one"), [0, 3, 7])
+    model.get_layer("one").bias.assign(np.zeros(8))
+    kill(model.get_layer("two"), [2])
+    model.get_layer("two").bias.assign([0.3, 0.1, -0.3, 0.1, 0.1, 0.1])
+    small = kc.swap(model, kc.Prune())
+    packed = kc.pack(small)
+    # Behind padding, three constants become one; without, none is left.
+    assert widths(packed)["one"] == (5 if padding == "valid" else 6)
+    assert widths(packed)["two"] == 5
+    same_outputs(model, packed)
+
+
+def test_squeeze_and_excitation():
+    """Channels that scale others, through shapes that are written down."""
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(8, 3, name="one")(inputs)
+    x = layers.ReLU(6.0)(x + 3.0) * (1.0 / 6.0)
+    y = layers.Reshape((1, 1, 8))(layers.GlobalAveragePooling2D()(x))
+    y = layers.Conv2D(2, 1, activation="relu", name="squeeze")(y)
+    y = layers.Conv2D(8, 1, activation="hard_sigmoid", name="excite")(y)
+    x = layers.Conv2D(4, 3, name="two")(layers.Multiply()([x, y]))
+    x = layers.Reshape((4, 4))(layers.Cropping2D(0)(x))
+    x = layers.Dense(2, name="last")(layers.Reshape((16,))(x))
+    model = scrambled(keras.Model(inputs, x))
+    kill(model.get_layer("one"), [1, 2, 5])
+    model.get_layer("one").bias.assign([1.0, -4.0, -5.0, 1.0, 1.0, -4.0, 1.0, 1.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        new = shrink(model)
+    # What is 0 stays 0, however it is scaled.
+    assert widths(new) == {"one": 5, "squeeze": 2, "excite": 5, "two": 4, "last": 2}
+    same_outputs(model, new)
+
+
+def test_shapes_that_are_written_down_are_written_anew():
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(5, 1, activation="relu", name="one")(inputs)
+    x = layers.Reshape((16, 5))(x)
+    x = layers.Conv1D(4, 3, name="two")(x)
+    x = layers.Reshape((56,))(x)
+    model = scrambled(keras.Model(inputs, layers.Dense(2, name="last")(x)))
+    kill(model.get_layer("one"), [0, 4])
+    kill(model.get_layer("two"), [2])
+    new = shrink(model)
+    assert widths(new) == {"one": 3, "two": 3, "last": 2}
+    same_outputs(model, new)
+
+
+def test_channels_that_are_mixed_by_a_reshape_stay():
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(6, 1, activation="relu", name="one")(inputs)
+    x = layers.Reshape((48, 2), name="mixing")(x)
+    model = scrambled(keras.Model(inputs, layers.Dense(2, name="last")(x)))
+    kill(model.get_layer("one"), [0, 4])
+    with pytest.warns(UserWarning, match="2 by 'mixing'"):
+        assert shrink(model) is model
+
+
+def test_in_time_layers_stay_whole():
     inputs = keras.Input((4, 6, 4))
-    x = layers.Conv2D(8, 3, groups=2, name="grouped")(inputs)
+    x = layers.Conv2D(8, 3, name="one")(inputs)
     x = layers.TimeDistributed(layers.Dense(5, name="inner"), name="time")(x)
     model = scrambled(keras.Model(inputs, layers.Dense(2, name="last")(x)))
-    kill(model.get_layer("grouped"), [1])
-    kill(model.get_layer("time").layer, [1])
-    assert shrink(model) is model
+    kill(model.get_layer("one"), [1])
+    with pytest.warns(UserWarning, match="1 by 'time'"):
+        assert shrink(model) is model
 
 
 class Mixer(layers.Layer):
@@ -330,6 +484,18 @@ def test_a_layer_of_ones_own_keeps_what_it_reads_and_is_named():
         new = shrink(model)
     assert widths(new) == {"one": 5, "two": 3, "three": 2}
     same_outputs(model, new)
+
+
+def test_the_report_says_what_keeps_constants():
+    inputs = keras.Input((6,))
+    x = layers.Dense(5, activation="tanh", name="one")(inputs)
+    x = layers.Dense(4, name="two")(Mixer(name="mixer")(x))
+    model = scrambled(keras.Model(inputs, x, name="whole"))
+    kill(model.get_layer("one"), [0, 3])
+    with pytest.warns(UserWarning, match="2 by 'mixer'"):
+        packed = kc.pack(kc.swap(model, kc.Prune()))
+    line = "'mixer' was left: it may do anything with the 2 channels of constants"
+    assert line in str(kc.report(packed))
 
 
 def test_dropout_that_acts_in_inference_keeps_its_channels():
@@ -388,13 +554,40 @@ def resnet():
     return keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
 
 
+def resnext():
+    inputs = keras.Input((12, 12, 3))
+    x = layers.Conv2D(16, 3, padding="same", name="stem")(inputs)
+    for block in range(2):
+        y = layers.Conv2D(12, 1, activation="relu", name=f"in_{block}")(x)
+        y = layers.Conv2D(12, 3, padding="same", groups=4, name=f"mid_{block}")(y)
+        y = layers.ReLU()(layers.BatchNormalization()(y))
+        y = layers.Conv2D(16, 1, name=f"out_{block}")(y)
+        x = layers.ReLU()(layers.Add()([x, y]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
+
+
+def sound():
+    """Convolutions in one dimension, with residual sums and dilation."""
+    inputs = keras.Input((64, 4))
+    x = layers.Conv1D(16, 3, padding="causal", name="stem")(inputs)
+    for block in range(3):
+        y = layers.Conv1D(
+            *(16, 3), padding="causal", dilation_rate=2**block, name=f"a_{block}"
+        )(x)
+        y = layers.ReLU()(layers.BatchNormalization()(y))
+        x = layers.Add()([x, layers.Conv1D(16, 1, name=f"b_{block}")(y)])
+    x = layers.GlobalMaxPooling1D()(x)
+    return keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
+
+
 def vgg():
     return keras.applications.VGG16(True, None, input_shape=(32, 32, 3), classes=10)
 
 
 @pytest.mark.parametrize(
     ("make", "least"),
-    [(resnet, 0.25), pytest.param(mobile, 0.25), pytest.param(vgg, 0.6)],
+    [(resnet, 0.25), (resnext, 0.05), (mobile, 0.25), (sound, 0.25), (vgg, 0.6)],
 )
 def test_networks_of_every_kind_shrink(make, least):
     keras.utils.set_random_seed(1)

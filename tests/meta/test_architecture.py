@@ -17,10 +17,11 @@ FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
 COPIES = {"_copies", "_rebuild", "_neighbours"}
 PLANS = {"_activations", "_bit_plan", "_channels", "_shrink", "_unfold", "_whitening"}
+PLANS |= {"_criterion", "_evidence", "_layer_kinds", "_shrink_arrays"}
 OBJECTS = MATHS | COPIES | PLANS | {"layers"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
-    *("fold", "hardware", "_pack_integers"),
+    *("fold", "hardware", "prune", "_pack_integers"),
 }
 MAY_IMPORT = {
     "_validation": set(),
@@ -32,10 +33,14 @@ MAY_IMPORT = {
     "_rebuild": {"_validation", "_copies"},
     "_neighbours": {"_rebuild"},
     "_bit_plan": {"_rebuild", "_neighbours", "layers"},
-    "_channels": {"_rebuild", "functional", "layers"},
-    "_shrink": {"_channels", "_copies", "_rebuild", "layers"},
+    "_layer_kinds": {"layers"},
+    "_channels": {"_layer_kinds", "_rebuild", "functional"},
+    "_shrink": {"_channels", "_copies", "_rebuild", "_shrink_arrays"},
+    "_shrink_arrays": {"_layer_kinds", "layers"},
     "_activations": {"_validation"},
     "_unfold": {"_rebuild", "layers"},
+    "_evidence": {"_activations", "_validation"},
+    "_criterion": {"_evidence", "_validation", "functional"},
     "_whitening": {"_activations", "_rebuild", "functional", "layers"},
     "layers": MATHS | {"layers"},
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 import keras_compress as kc
-from keras_compress.layers import PrunedConv2D, PrunedDense
+from keras_compress.layers import (
+    PrunedConv1D,
+    PrunedConv2D,
+    PrunedDense,
+    PrunedDepthwiseConv2D,
+)
 from keras_compress.layers.pruned import prune_together
 
 KERNEL = np.array([[0.1, -0.9], [0.5, 0.2], [-0.3, 0.8], [0.7, -0.4]])
@@ -86,6 +91,97 @@ def test_convolutions_prune_filters():
     layer.build((None, 8, 8, 2))
     layer.prune(sparsity=0.75)
     assert layer.mask.numpy().any(axis=(0, 1, 2)).sum() == 1
+
+
+def pruned(layer, input_shape, sparsity=0.5):
+    """The layer, built on random weights and pruned; its mask as a matrix."""
+    layer.build((None, *input_shape))
+    layer.kernel.assign(np.random.default_rng(0).normal(size=layer.kernel.shape))
+    layer.prune(sparsity=sparsity)
+    return layer.mask.numpy().reshape(layer.matrix_shape)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda pattern: PrunedDense(12, pattern=pattern), (10,)),
+        (lambda pattern: PrunedConv1D(12, 5, pattern=pattern), (9, 2)),
+        (lambda pattern: PrunedConv2D(12, (1, 5), pattern=pattern), (9, 9, 2)),
+        (lambda pattern: PrunedConv2D(12, 5, groups=2, pattern=pattern), (9, 9, 4)),
+    ],
+)
+def test_every_pattern_of_every_geometry(layer, shape):
+    single = pruned(layer(None), shape)
+    assert np.count_nonzero(~single) == single.size // 2
+    n_of_m = pruned(layer("2:5"), shape, 0.6)
+    assert (n_of_m.reshape(-1, 5, 12).sum(axis=1) == 2).all()
+    blocks = pruned(layer((5, 4)), shape).reshape(-1, 5, 3, 4)
+    assert (blocks.all(axis=(1, 3)) == blocks.any(axis=(1, 3))).all()
+    assert np.count_nonzero(~blocks[:, 0, :, 0]) == round(blocks.size / 40)
+    neurons = pruned(layer("neuron"), shape)
+    assert neurons.all(axis=0).sum() == 6
+    assert neurons.any(axis=0).sum() == 6
+
+
+def test_a_depthwise_kernel_is_a_matrix_of_places_by_outputs():
+    make = PrunedDepthwiseConv2D
+    kernel = np.arange(1.0, 37.0).reshape(3, 3, 2, 2)
+    layer = make(3, depth_multiplier=2, pattern="neuron")
+    layer.build((None, 8, 8, 2))
+    layer.kernel.assign(kernel)
+    layer.prune(sparsity=0.5)
+    # Both outputs of channel 1 are larger than those of channel 0.
+    assert layer.mask.numpy().all(axis=(0, 1)).tolist() == [[False] * 2, [True] * 2]
+    outputs = layer(np.ones((1, 8, 8, 2), "float32")).numpy()
+    assert (outputs[..., :2] == 0).all()
+    assert (outputs[..., 2:] > 0).all()
+    single = pruned(make(3), (8, 8, 4))
+    assert np.count_nonzero(~single) == 18
+    blocks = pruned(make(3, pattern=(9, 2)), (8, 8, 4))
+    assert blocks.sum(axis=0).tolist() in ([9, 9, 0, 0], [0, 0, 9, 9])
+
+
+def test_depthwise_outputs_read_no_inputs_to_keep_n_of_m_of():
+    with pytest.raises(ValueError, match="no N:M for PrunedDepthwiseConv2D"):
+        PrunedDepthwiseConv2D(3, pattern="2:4")
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 4)),
+            keras.layers.DepthwiseConv2D(3, name="deep"),
+            keras.layers.Conv2D(4, 1, name="wide"),
+        ]
+    )
+    small = kc.swap(model, kc.Prune("2:4"))
+    kinds = [type(layer).__name__ for layer in small.layers]
+    assert kinds == ["DepthwiseConv2D", "PrunedConv2D"]
+    with pytest.raises(ValueError, match=r"deep \(DepthwiseConv2D\) - not supported"):
+        kc.swap(model, kc.Prune("2:4"), where="deep")
+
+
+def test_scores_take_the_place_of_magnitudes():
+    layer = layer_of()
+    scores = np.arange(8.0).reshape(4, 2)
+    layer.prune(sparsity=0.25, scores=scores)
+    assert kept(layer) == [[0, 0], [1, 1], [1, 1], [1, 1]]
+    layer.prune(threshold=4.0, scores=scores)
+    assert kept(layer) == [[0, 0], [0, 0], [1, 1], [1, 1]]
+    other = layer_of()
+    prune_together([layer, other], 0.5, scores=[scores, scores[::-1] + 1.5])
+    assert kept(layer) == [[0, 0], [0, 0], [0, 1], [1, 1]]
+    assert kept(other) == [[1, 1], [1, 1], [0, 1], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    "scores", [np.ones((2, 4)), -np.ones((4, 2)), np.array([["a"] * 2] * 4), 1.0]
+)
+def test_scores_that_do_not_fit(scores):
+    with pytest.raises(ValueError, match="`scores` must be"):
+        layer_of().prune(sparsity=0.5, scores=scores)
+
+
+def test_scores_do_not_go_with_a_measure_of_weights():
+    with pytest.raises(ValueError, match="`scores` must be None with `quality`"):
+        layer_of().prune(quality=1.0, scores=np.ones((4, 2)))
 
 
 def test_together_by_one_threshold():

@@ -57,7 +57,9 @@ class SparseDense(SparseKernel):
     def call(self, inputs):
         # The op takes no tf.SparseTensor, which `keras.Input(sparse=True)` gives.
         inputs = ops.convert_to_tensor(ops.cast(inputs, "float32"), sparse=False)
-        return self.finish(sparse_matmul(inputs, *self.op_weights(), layout=self.layout))
+        return self.finish(
+            sparse_matmul(inputs, *self.op_weights(), layout=self.layout)
+        )
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
