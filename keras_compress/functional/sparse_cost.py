@@ -3,15 +3,15 @@
 from keras_compress._validation import check_int, invalid
 from keras_compress.functional.sparse_layouts import stored_bytes
 
-BATCHES = (1, 4, 16, 64)
+BATCHES = (1, 4, 16, 64, 256)
 """Rows in a call for which `RATES` holds."""
 
 RATES = {
-    "dense": (0.17, 0.22, 0.40, 1.27),
-    "csc": (0.60, 0.80, 1.00, 3.00),
-    "panel16": (0.08, 0.15, 0.48, 1.35),
-    "lanes": (0.11, 0.43, 1.75, 7.00),
-    "kblock": (0.75, 0.85, 1.00, 2.10),
+    "dense": (0.17, 0.22, 0.40, 1.27, 4.10),
+    "csc": (0.60, 0.80, 1.00, 3.00, 10.0),
+    "panel16": (0.08, 0.15, 0.48, 1.35, 5.00),
+    "lanes": (0.11, 0.43, 1.75, 7.00, 28.0),
+    "kblock": (0.75, 0.85, 1.00, 2.10, 7.60),
 }
 """Nanoseconds for each stored weight of a product; for `"dense"`, for each weight.
 
