@@ -134,7 +134,7 @@ benchmarks-smoke: install
 		$(BIN)/python $$file --smoke; done
 
 clean:
-	rm -rf build dist demo *.egg-info $(VENV) $(VENV)-compat
+	rm -rf build dist demo denoised *.egg-info $(VENV) $(VENV)-compat
 	rm -f keras_compress/ops/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache .hypothesis

@@ -64,10 +64,10 @@ def log_mels(path):
     """Logarithms of mel energies `(frames, MELS)`; bands of mean 0 and variance 1."""
     import tensorflow as tf
 
-    wave, rate = tf.audio.decode_wav(tf.io.read_file(str(path)), desired_channels=1)
-    if int(rate) != RATE:
-        raise ValueError(f"{path} must have {RATE} samples a second. Received: {rate}")
-    wave = tf.pad(wave[:, 0], [[0, max(0, WINDOW - len(wave))]])
+    from keras_compress.recipes.sound import read_wav
+
+    wave = read_wav(path, RATE)
+    wave = tf.pad(wave, [[0, max(0, WINDOW - len(wave))]])
     power = tf.abs(tf.signal.stft(wave, WINDOW, HOP, fft_length=256)) ** 2
     mel = tf.signal.linear_to_mel_weight_matrix(MELS, 129, RATE, 60.0, 3900.0)
     frames = tf.math.log(power @ mel + 1e-6).numpy()
