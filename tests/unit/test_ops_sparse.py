@@ -503,7 +503,9 @@ def test_no_layout_is_chosen_that_is_slower_or_larger_than_dense():
 
 def test_times_rise_with_the_batch():
     for layout in ("dense", *LAYOUTS):
-        times = [product_time(layout, 960, 99, 99, batch) for batch in (1, 64, 256, 512)]
+        times = [
+            product_time(layout, 960, 99, 99, batch) for batch in (1, 64, 256, 512)
+        ]
         assert times == sorted(times)
         assert times[3] == pytest.approx(2 * times[2])
     with pytest.raises(ValueError, match="`layout` must be one of"):
