@@ -24,8 +24,8 @@ import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress.recipes import kim_2018, noisy_speech, spectra
-from keras_compress.recipes.saving import save_whole
 from keras_compress.recipes.sound import read_wav, write_wav
+from keras_compress.save import save_whole
 
 DATA = Path(os.environ.get("KERAS_COMPRESS_DATA", "data"))
 

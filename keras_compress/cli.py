@@ -15,8 +15,8 @@ import keras_compress as kc
 from keras_compress._rebuild import walk
 from keras_compress.layers.pruned import total_sparsity
 from keras_compress.recipes import demo as demo_recipe
-from keras_compress.recipes.saving import save_whole
 from keras_compress.report import plots
+from keras_compress.save import save_whole
 from keras_compress.swap import matching
 
 IN_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -270,6 +270,7 @@ def swap(source, target, where, pattern, force, as_json, **amounts):
     examples=[
         "keras-compress pack small.keras packed.keras",
         "keras-compress pack small.keras packed.keras --batch 1",
+        "keras-compress pack small.keras packed.keras --storage compact",
     ],
 )
 @click.argument("source", metavar="IN.keras", type=IN_FILE)
@@ -279,14 +280,24 @@ def swap(source, target, where, pattern, force, as_json, **amounts):
     type=click.IntRange(min=1),
     help="The batch size that the model will mostly see.",
 )
+@click.option(
+    "--storage",
+    type=click.Choice(["fast", "compact"]),
+    default="fast",
+    show_default=True,
+    help="compact: a smaller file of the same model, which takes longer to load.",
+)
 @force_option
 @json_option
-def pack(source, target, batch, force, as_json):
+def pack(source, target, batch, storage, force, as_json):
     """Turn a compressed model into its inference form, smaller and faster."""
     _check_target(target, force)
     with _at_work():
-        packed = kc.pack(_load(source), batch=batch)
-        save_whole(packed, target)
+        packed = kc.pack(_load(source), batch=batch, storage=storage)
+        if storage == "compact":
+            kc.save(packed, target)
+        else:
+            save_whole(packed, target)
     layers = {path: type(layer).__name__ for path, layer in walk(packed)}
     size = target.stat().st_size
     if as_json:

@@ -5,13 +5,15 @@ import keras
 from keras_compress._bit_plan import BitPlan
 from keras_compress._copies import all_layers, carry_compile
 from keras_compress._layer_kinds import TRAINING_ONLY
+from keras_compress._pack_compact import store_compact
 from keras_compress._pack_integers import pack_integers, plan_integers
 from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
 from keras_compress._shrink import shrunk
-from keras_compress._validation import check_int
+from keras_compress._validation import check_choice, check_int
 from keras_compress.layers._bitwise_fold import Piece
 from keras_compress.layers._bitwise_kernel import bitwise
 from keras_compress.layers._bitwise_pack import packed_layer
+from keras_compress.layers._clustered_pack import PRUNED, as_pruned
 from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers._low_rank_pack import pack_factors
 from keras_compress.layers._plain_pack import pack_plain
@@ -26,8 +28,15 @@ from keras_compress.layers.bitwise import (
     BitwiseConv2D,
     BitwiseDense,
 )
+from keras_compress.layers.clustered import (
+    ClusteredConv2D,
+    ClusteredDense,
+    PrunedClusteredConv2D,
+    PrunedClusteredDense,
+)
 from keras_compress.layers.learned_step import LearnedStepConv2D, LearnedStepDense
 from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
+from keras_compress.layers.packed._storage import STORAGES
 from keras_compress.layers.projected import ProjectedConv2D, ProjectedDense
 from keras_compress.layers.pruned import (
     PrunedConv1D,
@@ -38,7 +47,7 @@ from keras_compress.layers.pruned import (
 )
 
 
-def pack(model, *, batch=None):
+def pack(model, *, batch=None, storage="fast"):
     """The inference form of a compressed model: smaller, faster, same outputs.
 
     Pruned layers become `SparseDense` and `SparseConv2D`, which keep the weights that
@@ -51,6 +60,9 @@ def pack(model, *, batch=None):
     of the layer's name, or are multiplied back into one where that is faster, by
     `keras_compress.functional.ranks.factors_pay` and
     `keras_compress.functional.convolution.is_faster`.
+
+    Clustered layers become plain ones, and pruned clustered ones what pruned ones do;
+    `storage="compact"` makes of shared values a small file.
 
     Bitwise layers become `PackedBitwiseDense` and `PackedBitwiseConv2D`, which keep one
     bit a weight, and two where weights are 0. What stands between two of them (biases,
@@ -80,6 +92,13 @@ def pack(model, *, batch=None):
         batch: Positive integer, the batch size that the model will mostly see, by
             which the faster form is chosen. Defaults to whatever is fast both for
             single samples and for batches of 64.
+        storage: How the weights lie in a `.keras` or `.weights.h5` file. `"fast"`: as
+            in memory. `"compact"`: as gaps between the weights that are not zero, and
+            codes of shared values where there are 256 at most, entropy-coded; loading
+            takes longer and gives the same variables, bit for bit, so that memory,
+            speed and outputs are those of `"fast"`. For sparse and integer layers,
+            and plain ones whose kernels have few different values. A SavedModel holds
+            what a server has in memory, whichever is chosen.
 
     Returns:
         The packed model.
@@ -87,7 +106,8 @@ def pack(model, *, batch=None):
     Raises:
         ValueError: If the model has no compressed layer, cannot be rebuilt, has a
             bitwise layer that is not in stage 2 yet or a fixed-point one that does not
-            fit into integers of 8 and sums of 32 bits, or `batch` is out of range.
+            fit into integers of 8 and sums of 32 bits, or `batch` or `storage` is not
+            as said above.
 
     Example:
 
@@ -100,6 +120,7 @@ def pack(model, *, batch=None):
     check_model("model", model)
     if batch is not None:
         check_int("batch", batch, minimum=1)
+    check_choice("storage", storage, STORAGES)
     for _, layer in walk(model):
         _check_binarized(layer)
     layers = [layer for _, layer in walk(model)]
@@ -110,7 +131,10 @@ def pack(model, *, batch=None):
             "keras_compress.Prune())"
         )
 
-    source, left = shrunk(model) if any(map(is_pruned, layers)) else (model, {})
+    source, left = model, {}
+    if any(map(is_pruned, layers)):
+        clustered = any(type(layer) in PRUNED for layer in layers)
+        source, left = shrunk(rebuild(model, as_pruned) if clustered else model)
     wrapped = set()
     bits = BitPlan(source, TRAINING_ONLY)
     integers = plan_integers(source)
@@ -135,6 +159,8 @@ def pack(model, *, batch=None):
         return packer(layer, layer.name, batch, plain=id(layer) in wrapped)
 
     packed = rebuild(source, replace)
+    if storage == "compact":
+        packed = store_compact(packed)
     packed.trainable = False
     for layer in all_layers(packed):
         if layer.name in left:
@@ -183,6 +209,11 @@ def _pack_learned(layer, name, batch, plain=False):
     return pack_plain(layer, name)
 
 
+def _pack_clustered(layer, name, batch, plain=False):
+    # In memory all weights have their values; a compact file has centroids and codes.
+    return pack_plain(layer, name)
+
+
 # How each trained layer is packed: a function of the layer, the new name, the batch
 # hint and whether it must stay plain, to a new layer and what fills it once built.
 PACKERS = {
@@ -197,6 +228,10 @@ PACKERS = {
     LowRankConv2D: pack_factors,
     ProjectedDense: pack_factors,
     ProjectedConv2D: pack_factors,
+    ClusteredDense: _pack_clustered,
+    ClusteredConv2D: _pack_clustered,
+    PrunedClusteredDense: _pack_clustered,
+    PrunedClusteredConv2D: _pack_clustered,
     LearnedStepDense: _pack_learned,
     LearnedStepConv2D: _pack_learned,
 }

@@ -87,7 +87,7 @@ def networks(args, folder, seed, note):
 
     import keras_compress as kc
     from keras_compress.recipes import kim_2018, noisy_speech
-    from keras_compress.recipes.saving import save_whole
+    from keras_compress.save import save_whole
 
     heard, held = (noisy_speech.load(folder, x) for x in ("train", "validation"))
     held = shortened(held, 1 if args.smoke else 3)

@@ -18,7 +18,7 @@ from keras_compress.functional.masks import check_pattern, n_of_m
 
 DAMPING = 0.01
 # Removals between two updates of the whole inverse, which are products of matrices.
-BLOCK = 48
+BLOCK = 96
 # Costs of one output rise at least by this much, so that equals keep their order.
 RISE = 1.0 + 1e-9
 
@@ -127,8 +127,7 @@ def _one_by_one(weights, inverse, pattern):
     costs = np.full(len(weights), np.inf)
     must_stay = np.zeros(len(weights))  # infinite where it must
     groups, spare = _groups(len(weights), pattern)
-    if groups is not None:
-        must_stay[spare[groups] == 0] = np.inf
+    must_stay[spare[groups] == 0] = np.inf
     cost = 0.0
     while left.size:
         gone = np.zeros(left.size, bool)
@@ -152,11 +151,10 @@ def _one_by_one(weights, inverse, pattern):
             weights[at] = 0.0
             must_stay[at] = np.inf
             gone[at] = True
-            if groups is not None:
-                group = groups[left[at]]
-                spare[group] -= 1
-                if spare[group] == 0:
-                    must_stay[groups[left] == group] = np.inf
+            group = groups[left[at]]
+            spare[group] -= 1
+            if spare[group] == 0:
+                must_stay[groups[left] == group] = np.inf
         keep = np.flatnonzero(~gone)
         vectors = vectors[:, keep]
         inverse = inverse[np.ix_(keep, keep)] - vectors.T @ vectors
@@ -165,11 +163,11 @@ def _one_by_one(weights, inverse, pattern):
 
 
 def _groups(inputs, pattern):
-    """For N:M, the group of each input, and how many of each group may go."""
-    found = n_of_m(pattern)
-    if found is None:
-        return None, None
-    n, m = found
+    """The group of each input, and how many of each group may go."""
+    kept = n_of_m(pattern)
+    if kept is None:
+        return np.zeros(inputs, int), np.array([inputs + 1])
+    n, m = kept
     groups = np.arange(inputs) // m
     return groups, np.maximum(0, np.bincount(groups) - n)
 

@@ -3,6 +3,14 @@
 from keras_compress.layers.bitwise import BitwiseActivation as BitwiseActivation
 from keras_compress.layers.bitwise import BitwiseConv2D as BitwiseConv2D
 from keras_compress.layers.bitwise import BitwiseDense as BitwiseDense
+from keras_compress.layers.clustered import ClusteredConv2D as ClusteredConv2D
+from keras_compress.layers.clustered import ClusteredDense as ClusteredDense
+from keras_compress.layers.clustered import (
+    PrunedClusteredConv2D as PrunedClusteredConv2D,
+)
+from keras_compress.layers.clustered import (
+    PrunedClusteredDense as PrunedClusteredDense,
+)
 from keras_compress.layers.coding import BipolarCoding as BipolarCoding
 from keras_compress.layers.coding import BitsCoding as BitsCoding
 from keras_compress.layers.coding import LloydMaxCoding as LloydMaxCoding

@@ -48,7 +48,7 @@ class SwapConfig:
             An unbuilt layer, and a function of no arguments to call after it is built;
             or a `Kept`.
         """
-        new_class = self.layers[type(layer)]
+        new_class = self._new_class(layer)
         try:
             new = new_class(**{**arguments_of(layer), **self.arguments()})
         except (ValueError, TypeError, NotImplementedError) as error:
@@ -57,6 +57,10 @@ class SwapConfig:
                 f"{new_class.__name__}: {error}"
             ) from error
         return new, lambda: copy_variables(layer, new)
+
+    def _new_class(self, layer):
+        """The class of the layer that takes the place of `layer`."""
+        return self.layers[type(layer)]
 
     def arguments(self):
         """What the layers that this config makes are told of it."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 import keras_compress as kc
 from keras_compress.recipes import digits as digits_module
 from keras_compress.recipes import lenet_300_100, serving
-from keras_compress.recipes.saving import save_whole
+from keras_compress.save import save_whole
 
 SPARSITY = 0.92
 EPOCHS = (15, 30)  # of the dense training, of the pruning

@@ -101,6 +101,12 @@ FIXED_POINT = {
 ON = {"kernel_format": kc.QFormat(1, 6), "bias_format": kc.QFormat(2, 5)}
 ON = {**ON, "input_format": kc.QFormat(2, 5), "output_format": kc.QFormat(4, 3)}
 
+
+def _prune_and_cluster(layer):
+    layer.prune(sparsity=0.5)
+    layer.cluster()
+
+
 CASES = [
     LayerCase(
         layer=kc.layers.PrunedDense,
@@ -205,6 +211,50 @@ CASES = [
         config=(kc.FixedPoint(), kc.Prune()),
         parent_arguments=CONV2D,
         on=ON,
+    ),
+    LayerCase(
+        layer=kc.layers.ClusteredDense,
+        parent=keras.layers.Dense,
+        arguments={"units": 6},
+        own_arguments={"bits": 3, "init": "density"},
+        input_shape=(8,),
+        compress=lambda layer: layer.cluster(),
+        config=kc.Cluster(bits=6),  # as many values as weights: nothing is lost
+        parent_arguments=DENSE,
+        on={"bits": 6},
+    ),
+    LayerCase(
+        layer=kc.layers.ClusteredConv2D,
+        parent=keras.layers.Conv2D,
+        arguments={"filters": 4, "kernel_size": 3},
+        own_arguments={"bits": 2, "init": "random"},
+        input_shape=(7, 6, 2),
+        compress=lambda layer: layer.cluster(),
+        config=kc.Cluster(bits=7),
+        parent_arguments=CONV2D,
+        on={"bits": 7},
+    ),
+    LayerCase(
+        layer=kc.layers.PrunedClusteredDense,
+        parent=keras.layers.Dense,
+        arguments={"units": 6},
+        own_arguments={"bits": 3, "init": "random", "pattern": "neuron"},
+        input_shape=(8,),
+        compress=_prune_and_cluster,
+        config=(kc.Prune(), kc.Cluster(bits=6)),
+        parent_arguments=DENSE,
+        on={"bits": 6},
+    ),
+    LayerCase(
+        layer=kc.layers.PrunedClusteredConv2D,
+        parent=keras.layers.Conv2D,
+        arguments={"filters": 4, "kernel_size": 3},
+        own_arguments={"bits": 2, "init": "density", "pattern": "neuron"},
+        input_shape=(7, 6, 2),
+        compress=_prune_and_cluster,
+        config=(kc.Prune(), kc.Cluster(bits=7)),
+        parent_arguments=CONV2D,
+        on={"bits": 7},
     ),
     LayerCase(
         layer=kc.layers.LearnedStepDense,

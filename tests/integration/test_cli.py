@@ -139,6 +139,17 @@ def test_pack_export_and_serve(small, tmp_path):
     )
 
 
+def test_pack_compact(small, tmp_path):
+    fast, compact = tmp_path / "fast.keras", tmp_path / "compact.keras"
+    run("pack", small, fast)
+    result = run("pack", small, compact, "--storage", "compact", "--json")
+    assert json.loads(result.stdout)["bytes"] == compact.stat().st_size
+    assert compact.stat().st_size < fast.stat().st_size
+    one, other = (keras.models.load_model(path) for path in (fast, compact))
+    for a, b in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_report_compares_files(file, small):
     result = run("report", file, small, "--json")
     assert result.exit_code == 0, result.stderr

@@ -21,7 +21,7 @@ PLANS |= {"_criterion", "_evidence", "_layer_kinds", "_shrink_arrays"}
 OBJECTS = MATHS | COPIES | PLANS | {"layers"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
-    *("fold", "hardware", "prune", "_pack_integers"),
+    *("save", "fold", "hardware", "prune", "_pack_compact", "_pack_integers"),
 }
 MAY_IMPORT = {
     "_validation": set(),

@@ -1,5 +1,7 @@
 """Inference forms: what `pack` makes of the trained layers."""
 
+from keras_compress.layers.packed.compact import CompactConv2D as CompactConv2D
+from keras_compress.layers.packed.compact import CompactDense as CompactDense
 from keras_compress.layers.packed.integer import IntegerConv2D as IntegerConv2D
 from keras_compress.layers.packed.integer import IntegerDense as IntegerDense
 from keras_compress.layers.packed.packed_bitwise import (

@@ -8,10 +8,11 @@ from keras_compress._validation import check_choice, invalid
 from keras_compress.functional import integers
 from keras_compress.functional.grid import to_grid
 from keras_compress.layers._fixed_point_kernel import check_format
+from keras_compress.layers.packed._storage import StoredIntegers
 from keras_compress.ops.integer import integer_matmul, powers_of_two
 
 
-class IntegerKernel(keras.layers.Layer):
+class IntegerKernel(StoredIntegers, keras.layers.Layer):
     """Variables of a kernel of integers, and what sums of products become.
 
     `panels` (int8) holds the weights, `column_sums` (int32) the sum of each unit's,

@@ -7,9 +7,10 @@ from keras import ops
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.functional.sparse import compress, decompress
 from keras_compress.functional.sparse_layouts import LAYOUTS, PARTS, part_shapes
+from keras_compress.layers.packed._storage import ChosenStorage
 
 
-class SparseKernel(keras.layers.Layer):
+class SparseKernel(ChosenStorage, keras.layers.Layer):
     """Variables of a kernel without its zeros, in one of several layouts.
 
     `values` (float32) and the other arrays that
