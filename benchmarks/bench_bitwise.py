@@ -157,7 +157,7 @@ def row(args, kernel, shape, batch):
         columns["op eager"] = lambda: ops.xnor_matmul(x, *fixed, bias=b)
         columns["tf eager"] = lambda: floats(x, w)
     rounds = args.rounds if batch * shape[0] * shape[1] < 2**33 else 3
-    times = interleaved(list(columns.values()), min(args.rounds, rounds))
+    times = interleaved(list(columns.values()), min(args.rounds, rounds), warm=True)
     kernel.library.kc_set_level(kernel.best)
     found = dict(zip(columns, times, strict=True))
     for name in ("op", "tf"):

@@ -93,7 +93,7 @@ def row(args, kernel, size, channels):
         ),
         "tf eager": lambda: tf.nn.bias_add(tf.nn.conv2d(x, w, 1, "SAME"), b),
     }
-    times = interleaved(list(columns.values()), args.rounds)
+    times = interleaved(list(columns.values()), args.rounds, warm=True)
     return dict(zip(columns, times, strict=True))
 
 

@@ -27,8 +27,12 @@ class Library:
         return self.library.kc_level_name(level).decode()
 
 
-def interleaved(functions, rounds, budget=4e-4, clock=time.perf_counter):
-    """The median time of each function in microseconds, taken in turns."""
+def interleaved(functions, rounds, budget=4e-4, clock=time.perf_counter, *, warm=False):
+    """The median time of each function in microseconds, taken in turns.
+
+    With `warm` each turn begins with a call that does not count: what the function
+    before it threw out of the caches is not its affair.
+    """
     repeats = []
     for function in functions:
         function()
@@ -39,6 +43,8 @@ def interleaved(functions, rounds, budget=4e-4, clock=time.perf_counter):
     times = [[] for _ in functions]
     for _ in range(rounds):
         for function, count, taken in zip(functions, repeats, times, strict=True):
+            if warm:
+                function()
             start = clock()
             for _ in range(count):
                 function()

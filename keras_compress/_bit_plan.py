@@ -8,7 +8,7 @@ from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import DROP, is_graph, is_wrapper
 from keras_compress.layers._bitwise_fold import MOVING, Piece, can_normalise
 from keras_compress.layers._bitwise_kernel import bitwise
-from keras_compress.layers._bitwise_pack import packed_layer, packed_pooling
+from keras_compress.layers._bitwise_pack import packed_layer, packed_moving
 from keras_compress.layers.bitwise import BitwiseActivation, BitwiseConv2D, BitwiseDense
 from keras_compress.layers.coding import BipolarCoding, ZeroOneCoding
 from keras_compress.layers.packed import PackedBitwiseChain
@@ -28,8 +28,8 @@ class BitPlan:
 
     Between two bitwise layers, all that only rises or falls with a sum is folded into
     thresholds: biases, scales, batch normalisations, activations. The first layer then
-    hands packed bits to the second, through poolings of bits and reshapes; consecutive
-    dense layers become one `PackedBitwiseChain`. Where bits cannot be handed on (to an
+    hands packed bits to the second, through poolings of bits and reshapes; such layers
+    in a row become one `PackedBitwiseChain`. Where bits cannot be handed on (to an
     addition, an average, a real-valued layer, an output of the model) a layer gives
     the numbers that the trained one gives.
 
@@ -139,9 +139,7 @@ class BitPlan:
         following = {}
         for layer in layers:
             takers = self._takers.get(id(layer), ())
-            if {type(x) for x in (layer, *takers)} != {BitwiseDense}:
-                continue
-            if len(takers) == 1 and _gives_rows(layer):
+            if len(takers) == 1 and _gives_rows_or_images(layer):
                 following[id(layer)] = takers[0]
         inner = {id(layer) for layer in following.values()}
         for layer in layers:
@@ -170,7 +168,7 @@ class BitPlan:
     def _move(self, piece, layer):
         """Plans for a layer behind the last of a group: some move bits about."""
         if type(layer) is _layers.MaxPooling2D:
-            self._new[id(layer)] = lambda: packed_pooling(piece, layer, layer.name)
+            self._new[id(layer)] = lambda: packed_moving(piece, layer)
         elif type(layer) in MOVING:
             del self._new[id(layer)]  # it works on words as it is
 
@@ -235,7 +233,11 @@ def _packed(pieces, name):
     """One packed layer of these pieces, and what fills it."""
     if len(pieces) == 1:
         return packed_layer(pieces[0], name)
-    made = [packed_layer(piece, piece.layer.name) for piece in pieces]
+    made = []
+    for piece in pieces:
+        made.append(packed_layer(piece, piece.layer.name))
+        moving = piece.behind if piece is not pieces[-1] else ()
+        made += [packed_moving(piece, x) for x in moving if type(x) in MOVING]
     fills = [fill for _, fill in made]
     dtype = pieces[-1].layer.dtype_policy
     chain = PackedBitwiseChain([layer for layer, _ in made], name=name, dtype=dtype)
@@ -246,9 +248,9 @@ def _units(layer):
     return layer.units if type(layer) is BitwiseDense else layer.filters
 
 
-def _gives_rows(layer):
-    """Whether the outputs are rows of units, which no `Flatten` would change."""
-    return len(layer._inbound_nodes[-1].output_tensors[0].shape) == 2
+def _gives_rows_or_images(layer):
+    """Whether the outputs have the axes that an op of several layers knows."""
+    return len(layer._inbound_nodes[-1].output_tensors[0].shape) in (2, 4)
 
 
 def _rises(activation):

@@ -7,7 +7,14 @@ from keras_compress._copies import all_layers, carry_compile
 from keras_compress._layer_kinds import TRAINING_ONLY
 from keras_compress._pack_compact import store_compact
 from keras_compress._pack_integers import pack_integers, plan_integers
-from keras_compress._rebuild import DROP, check_model, is_wrapper, rebuild, walk
+from keras_compress._rebuild import (
+    DROP,
+    check_model,
+    is_graph,
+    is_wrapper,
+    rebuild,
+    walk,
+)
 from keras_compress._shrink import shrunk
 from keras_compress._validation import check_choice, check_int
 from keras_compress.layers._bitwise_fold import Piece
@@ -68,7 +75,7 @@ def pack(model, *, batch=None, storage="fast"):
     bit a weight, and two where weights are 0. What stands between two of them (biases,
     scales, batch normalisation, activations that only rise) becomes one integer
     threshold a unit, so that they hand each other packed bits, through
-    `MaxPooling2D`, `ZeroPadding2D` and `Flatten`, too; consecutive dense ones become a
+    `MaxPooling2D`, `ZeroPadding2D` and `Flatten`, too; those in a row become a
     `PackedBitwiseChain`, one op. The bits, and all sums, are exactly those of the
     trained model without XLA, which rounds in its own ways. Where numbers are wanted
     (by an addition, a real-valued layer, an output) a layer gives what the trained one
@@ -139,6 +146,15 @@ def pack(model, *, batch=None, storage="fast"):
     bits = BitPlan(source, TRAINING_ONLY)
     integers = plan_integers(source)
 
+    direct, made = _called_directly(source), {}
+
+    def packed_once(layer, name):
+        """The one packed form of a layer, however many places it stands in."""
+        if id(layer) not in made:
+            plain = id(layer) in wrapped
+            made[id(layer)] = PACKERS[type(layer)](layer, name, batch, plain=plain)
+        return made[id(layer)]
+
     def replace(layer):
         planned = bits.replace(layer)
         if planned is not None:
@@ -147,16 +163,14 @@ def pack(model, *, batch=None, storage="fast"):
             return DROP
         if _is_dense_in_time(layer):
             # Dense works on the last axis anyway, and without the wrapper's loop.
-            return PACKERS[type(layer.layer)](layer.layer, layer.name, batch)
+            inner = layer.layer
+            return packed_once(inner, (inner if id(inner) in direct else layer).name)
         if is_wrapper(layer) and type(layer) is not keras.layers.TimeDistributed:
             # It may want a kernel, as spectral normalisation does.
             wrapped.add(id(layer.layer))
         if id(layer) in integers:
             return pack_integers(layer, integers[id(layer)])
-        packer = PACKERS.get(type(layer))
-        if packer is None:
-            return None
-        return packer(layer, layer.name, batch, plain=id(layer) in wrapped)
+        return packed_once(layer, layer.name) if type(layer) in PACKERS else None
 
     packed = rebuild(source, replace)
     if storage == "compact":
@@ -181,6 +195,14 @@ def _check_binarized(layer):
             f"layer {layer.name!r} in stage {layer.stage_number}. Fit the model with "
             "keras_compress.callbacks.Binarization(), or call `binarize` of the layer."
         )
+
+
+def _called_directly(model):
+    """The ids of all layers that a graph calls, not a wrapper."""
+    found = set()
+    for layer in model.layers:
+        found |= _called_directly(layer) if is_graph(layer) else {id(layer)}
+    return found
 
 
 def _is_dense_in_time(layer):

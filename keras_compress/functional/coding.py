@@ -8,6 +8,7 @@
 | `level_bits`| the k bits of the nearest of 2^k levels, such as `lloyd_max_levels`   |
 
 The bits of a value stand beside each other, the most significant first, as -1 and +1.
+NaN stays NaN, which packed layers refuse.
 
 Reference:
     - [Kim & Smaragdis, 2015](https://arxiv.org/abs/1601.06071), section 4
@@ -131,7 +132,7 @@ def bits(x, bits, *, low=0.0, high=1.0, code="natural", axis=-1):
     x = ops.convert_to_tensor(x)
     count = 2**bits
     scaled = ops.clip((x - low) * (count / (high - low)), 0.0, count - 1.0)
-    return _words(ops.floor(scaled), count, code, axis, x.dtype)
+    return _words(ops.floor(scaled), count, code, axis, x)
 
 
 def level_bits(x, levels, *, code="natural", axis=-1):
@@ -161,7 +162,7 @@ def level_bits(x, levels, *, code="natural", axis=-1):
     levels = ops.convert_to_tensor(levels, x.dtype)
     limits = 0.5 * (levels[1:] + levels[:-1])
     number = ops.sum(ops.cast(x[..., None] >= limits, "int32"), axis=-1)
-    return _words(number, levels.shape[0], code, axis, x.dtype)
+    return _words(number, levels.shape[0], code, axis, x)
 
 
 def lloyd_max_levels(samples, levels, *, iterations=1000, tolerance=1e-7):
@@ -212,10 +213,13 @@ def word_length(levels, code="natural"):
     return code_table(levels, code).shape[1]
 
 
-def _words(number, levels, code, axis, dtype):
-    """The words of these levels, along `axis`."""
-    table = ops.convert_to_tensor(code_table(levels, code), dtype)
-    words = ops.take(table, ops.cast(number, "int32"), axis=0)
+def _words(number, levels, code, axis, x):
+    """The words of these levels, along `axis`; where `x` is NaN, so are its bits."""
+    table = ops.convert_to_tensor(code_table(levels, code), x.dtype)
+    known = ops.logical_not(ops.isnan(x))
+    number = ops.where(known, ops.cast(number, "int32"), 0)
+    words = ops.take(table, number, axis=0)
+    words = ops.where(known[..., None], words, float("nan"))
     axis = axis % len(number.shape)
     words = ops.moveaxis(words, -1, axis + 1)
     shape = list(ops.shape(number))

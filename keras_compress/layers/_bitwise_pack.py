@@ -1,6 +1,7 @@
 """How a trained bitwise layer, with what stands behind it, becomes a packed one."""
 
 import numpy as np
+from keras.layers import MaxPooling2D
 
 from keras_compress.functional.signs import pack_bits
 from keras_compress.layers._bitwise_fold import end_of, flips_of, kernel_of
@@ -58,26 +59,28 @@ def packed_layer(piece, name):
     return new, fill
 
 
-def packed_pooling(piece, pooling, name):
-    """The packed form of a `MaxPooling2D` that stands behind a piece.
+def packed_moving(piece, layer):
+    """The packed form of a layer behind a piece that moves its bits about.
 
     Args:
-        piece: A `Piece` that gives bits, `pooling` being in its `behind`.
-        pooling: The layer.
-        name: Name of the new layer.
+        piece: A `Piece` that gives bits, `layer` being in its `behind`.
+        layer: A `MaxPooling2D`, `ZeroPadding2D` or `Flatten`.
 
     Returns:
         The new layer, unbuilt, and a function of no arguments to call after it is
         built.
     """
-    flips = flips_of(piece, pooling)
+    if type(layer) is not MaxPooling2D:
+        # It works on words as it is: a zero is 32 times +1, the sign of 0.
+        return type(layer).from_config(layer.get_config()), lambda: None
+    flips = flips_of(piece, layer)
     new = PackedMaxPooling2D(
-        pooling.pool_size,
-        strides=pooling.strides,
-        padding=pooling.padding,
+        layer.pool_size,
+        strides=layer.strides,
+        padding=layer.padding,
         flipped=bool(flips.any()),
-        name=name,
-        dtype=pooling.dtype_policy,
+        name=layer.name,
+        dtype=layer.dtype_policy,
     )
 
     def fill():

@@ -11,7 +11,7 @@ import tensorflow as tf
 FILE = Path(__file__).with_name("_native.so")
 OPS = (
     *("kc_sparse_matmul", "kc_sparse_conv2d", "kc_pack_signs", "kc_xnor_matmul"),
-    *("kc_xnor_network", "kc_xnor_conv2d", "kc_pool_signs"),
+    *("kc_xnor_network", "kc_xnor_stages", "kc_xnor_conv2d", "kc_pool_signs"),
     "kc_integer_matmul",
 )
 

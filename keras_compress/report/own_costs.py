@@ -73,8 +73,12 @@ def _packed_bitwise(layer, input_shape, output_shape):
 
 @register_cost(PackedBitwiseChain)
 def _packed_bitwise_chain(layer, input_shape, output_shape):
-    positions = math.prod(input_shape[:-1])
-    return [_bits(member, positions) for member in layer.members]
+    products, shape = [], input_shape
+    for member in layer.members:
+        given, shape = shape, member.compute_output_shape(shape)
+        if isinstance(member, PACKED_BITWISE):
+            products += _packed_bitwise(member, given, shape)
+    return products
 
 
 def _bits(layer, positions):

@@ -64,21 +64,16 @@ def test_predictions_without_zeros_among_the_weights(make):
 
 
 def test_what_becomes_of_the_layers():
-    """Dense layers in one op; convolutions and poolings hand on bits."""
+    """One op of all that hands on bits, convolutions and poolings included."""
     packed = kc.pack(binarized(mlp()))
     assert kinds(packed) == {"scores": "PackedBitwiseChain"}
     packed = kc.pack(binarized(convolutional()))
-    assert kinds(packed) == {
-        "conv1": "PackedBitwiseConv2D",
-        "pool1": "PackedMaxPooling2D",
-        "pad": "ZeroPadding2D",
-        "conv2": "PackedBitwiseConv2D",
-        "pool2": "PackedMaxPooling2D",
-        "conv3": "PackedBitwiseConv2D",
-        "pool3": "PackedMaxPooling2D",
-        "flat": "Flatten",
-        "fc2": "PackedBitwiseChain",
-    }
+    assert kinds(packed) == {"fc2": "PackedBitwiseChain"}
+    chain = packed.layers[-1]
+    assert [member.name for member in chain.members] == [
+        *("conv1", "pool1", "pad", "conv2", "pool2", "conv3", "pool3", "flat"),
+        *("fc1", "fc2"),
+    ]
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.3])
@@ -170,6 +165,25 @@ def test_a_packed_model_saves_and_exports_to_the_same(name, tmp_path):
         path = kc.export(packed, tmp_path / str(portable), portable=portable)
         loaded = tf.saved_model.load(path)
         assert_same_bits(loaded.serve(tf.constant(inputs)), expected)
+
+
+def test_a_layer_in_time_and_at_once_is_packed_once():
+    inner = BitwiseDense(7, name="fc1")
+    steps, row = keras.Input((4, 30), name="steps"), keras.Input((30,), name="row")
+    outputs = [keras.layers.TimeDistributed(inner)(steps), inner(row)]
+    model = binarized(keras.Model([steps, row], outputs))
+    packed = kc.pack(model)
+    assert [x.name for x in packed.layers if x.weights] == ["fc1"]
+    inputs = samples(model)
+    assert_same_bits(packed(inputs), model(inputs))
+
+
+@pytest.mark.parametrize("coding", [kc.layers.LloydMaxCoding, kc.layers.BitsCoding])
+def test_nan_before_a_coding_is_an_error(coding):
+    layers = [keras.Input((5,)), coding(2), BitwiseDense(3)]
+    packed = kc.pack(binarized(keras.Sequential(layers)))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="NaN"):
+        packed(np.array([[0.0, 0.5, np.nan, 1.0, 0.5]], "float32"))
 
 
 CODE = """

@@ -13,9 +13,10 @@
 #include "dispatch.h"
 #include "sparse_api.h"
 
-bool EveryXnor(uint64_t seed);        // sanitize_xnor.cc
-bool EveryXnorConv2d(uint64_t seed);  // sanitize_xnor_conv2d.cc
-bool EveryInteger(uint64_t seed);     // sanitize_integer.cc
+bool EveryXnor(uint64_t seed);         // sanitize_xnor.cc
+bool EveryXnorConv2d(uint64_t seed);   // sanitize_xnor_conv2d.cc
+bool EveryXnorNetwork(uint64_t seed);  // sanitize_xnor_network.cc
+bool EveryInteger(uint64_t seed);      // sanitize_integer.cc
 
 namespace {
 
@@ -347,6 +348,7 @@ int main() {
       kc_use_extensions(use);
       good &= EveryXnor(static_cast<uint64_t>(level));
       good &= EveryXnorConv2d(static_cast<uint64_t>(level));
+      good &= EveryXnorNetwork(static_cast<uint64_t>(level));
       good &= EveryInteger(static_cast<uint64_t>(level));
     }
     // Several calls at once share nothing.

@@ -191,7 +191,8 @@ bool EveryXnor(uint64_t seed) {
     }
     good &= Chain(rows, ++seed);
   }
-  good &= Matmul(70, 520, 500, true, ++seed);  // large enough for the pool
+  good &= Matmul(70, 520, 500, true, ++seed);    // large enough for the pool
+  good &= Matmul(70, 1000, 130, false, ++seed);  // several blocks of tables
   good &= Pool();
   return good;
 }

@@ -95,6 +95,41 @@ def test_more_ones_than_a_byte_counts():
         assert (native_xnor.chain(name, ones, [layer]) == -3200).all(), name
 
 
+@pytest.mark.parametrize(("batch", "inputs"), [(8, 900), (71, 1825), (130, 97)])
+def test_blocks_of_rows_and_words(batch, inputs):
+    """For many rows, levels that cannot count words take tables, by blocks."""
+    Case(batch, inputs, 150).check()
+    case = Case(batch, inputs, 200, dropped=0.5)
+    case.mask[:, :64] = case.mask[:, 128:] = True
+    case.weights = signs.pack_kernel(case.kernel, case.mask)
+    weights = np.where(case.kernel < 0, -1, 1) * case.mask
+    case.sums = np.where(case.inputs < 0, -1, 1) @ weights
+    case.check()
+
+
+@pytest.mark.parametrize("words", [2000, 2001])
+def test_more_ones_than_two_bytes_count(words):
+    ones, minus = (np.full((9, words), x, np.uint32) for x in (0, 2**32 - 1))
+    panels = np.zeros((4, words, 16), np.uint32)
+    weights = panels, panels[:0], np.full(64, 32 * words, np.int32)
+    layer = native_xnor.layer(32 * words, weights, "int32")
+    for name in TABLES:
+        assert (native_xnor.chain(name, ones, [layer]) == 32 * words).all(), name
+        assert (native_xnor.chain(name, minus, [layer]) == -32 * words).all(), name
+
+
+def test_more_numbers_than_32_bits_count():
+    """Zeros that nobody writes to take no memory."""
+    try:
+        inputs = np.zeros((2, 2**30 + 32), np.float32)
+    except MemoryError:
+        pytest.skip("this machine lends no 8.6 GB of addresses")
+    inputs[1, -1] = -1.0
+    words = native_xnor.pack(TABLES[-1], inputs)
+    assert words[1, -1] == 2**31
+    assert np.count_nonzero(words) == 1
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     batch=st.integers(0, 40),

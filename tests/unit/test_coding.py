@@ -150,3 +150,14 @@ def test_integers_are_coded():
     found = BipolarCoding(128)(np.array([[0, 127, 128, 255]], "uint8"))
     np.testing.assert_array_equal(found, [[-1, -1, 1, 1]])
     assert BitsCoding(8, high=256)(np.array([[200]], "uint8")).shape == (1, 8)
+
+
+def test_nan_stays_nan():
+    """A packed layer behind a coding refuses it; before, it was the lowest level."""
+    x = np.array([[0.1, np.nan, 0.9]], "float32")
+    expected = [[-1.0, -1.0, np.nan, np.nan, 1.0, 1.0]]
+    levels = np.array([0.0, 0.3, 0.6, 1.0])
+    np.testing.assert_array_equal(coding.bits(x, 2), expected)
+    np.testing.assert_array_equal(coding.level_bits(x, levels), expected)
+    np.testing.assert_array_equal(coding.bipolar(x), [[-1.0, np.nan, 1.0]])
+    np.testing.assert_array_equal(coding.zero_one(x), [[0.0, np.nan, 1.0]])

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_compress import ops
 from keras_compress.functional import signs
-from keras_compress.ops import _library, bitwise_function
+from keras_compress.ops import _library, bitwise_network
 
 needs_library = pytest.mark.skipif(
     _library._library.ops is None, reason=_library.native_status()
@@ -341,29 +341,40 @@ def test_a_network_that_is_none_is_refused():
     op = _library.native_op("kc_xnor_network")
     weights = weights_of(0, 40, 20)
     rows = tf.zeros([2, 40])
-    good = bitwise_function._network(40, [weights], [], None, None)
-    op(rows=rows, network=good, Tout=tf.float32)
+
+    def network(*layers):
+        names = ("signs", "masks", "kept", "input_dim", "thresholds")
+        steps = [
+            ops.stages.Product(**dict(zip(names, layer, strict=False)))
+            for layer in layers
+        ]
+        return bitwise_network._in_one(*bitwise_network._program(steps, None, None))
+
+    good = network([*weights, 40])
+    op(inputs=rows, network=good, Tout=tf.float32)
     header = good.numpy()
+    vast = np.concatenate([header[:2], [2**31 - 1, 2**31 - 1], header[4:]])
     for words, message in (
         ([], "does not begin with a list"),
         ([0] * 16, "does not begin with a list"),
         ([5, 1, 1, 0], "does not begin with a list"),
         ([2**32 - 1] * 64, "does not begin with a list"),
-        (header[:-16], "is not as long as its layers need"),
-        (np.append(header, header[:16]), "is not as long as its layers need"),
-        (np.concatenate([[1, 2**32 - 1, 2**32 - 1, 0], header[4:]]), "is not as long"),
-        (np.concatenate([[1, 40, 20, 2], header[4:]]), "need thresholds, and no other"),
+        (header[:-16], "is not as long as its stages need"),
+        (np.append(header, header[:16]), "is not as long as its stages need"),
+        (vast, "is not as long as its stages need"),
+        (np.append(header[:4], [2, *header[5:]]), "need thresholds, and no other"),
+        (np.append(header[:2], [2**32 - 1, *header[3:]]), "numbers that cannot be"),
         (header.reshape(-1, 16), "`network` must have rank 1"),
     ):
         bad = tf.constant(np.asarray(words, np.uint32))
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            op(rows=rows, network=bad, Tout=tf.float32)
+            op(inputs=rows, network=bad, Tout=tf.float32)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must have 40 numbers"):
-        op(rows=rows[:, :39], network=good, Tout=tf.float32)
+        op(inputs=rows[:, :39], network=good, Tout=tf.float32)
     with pytest.raises(tf.errors.InvalidArgumentError, match="NaN in row 0, column 0"):
-        op(rows=rows * np.nan, network=good, Tout=tf.float32)
-    both, limits = [weights, weights_of(1, 20, 7)], [limits_of(0, 20)]
-    words = bitwise_function._network(40, both, limits, None, None).numpy()
-    words[4] = 19  # inputs of the second layer: in as many words, but one less
-    with pytest.raises(tf.errors.InvalidArgumentError, match="follow each other"):
-        op(rows=rows, network=tf.constant(words), Tout=tf.float32)
+        op(inputs=rows * np.nan, network=good, Tout=tf.float32)
+    words = network([*weights, 40, limits_of(0, 20)[0]], [*weights_of(1, 20, 7), 20])
+    words = words.numpy()
+    words[14] = 19  # inputs of the second layer: in as many words, but one less
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Stage 1 .* follow"):
+        op(inputs=rows, network=tf.constant(words), Tout=tf.float32)

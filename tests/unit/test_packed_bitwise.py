@@ -75,6 +75,63 @@ def test_dense_gives_packed_bits_that_the_next_layer_takes(twins):
         np.testing.assert_array_equal(function(tf.constant(inputs)), two(words))
 
 
+def images_chain(coding):
+    """A convolution of images, and what follows it, as one layer and as several."""
+    one = PackedBitwiseConv2D(
+        40, 3, padding="same", inputs=coding, threshold=0.25, outputs="bits"
+    )
+    pool = PackedMaxPooling2D(2, strides=1, padding="same", flipped=True)
+    two = PackedBitwiseConv2D(
+        33, (2, 1), inputs="packed", channels=40, outputs="bits", masked=True
+    )
+    last = PackedBitwiseDense(5, inputs="packed", channels=33, activation="relu")
+    pad, flat = keras.layers.ZeroPadding2D(((1, 0), (0, 2))), keras.layers.Flatten()
+    chain = PackedBitwiseChain([one, pool, pad, two, flat, last])
+    chain.build((None, 5, 6, 3))
+    channels = 3 * (2 if coding == "bits" else 1)
+    limits = {"thresholds": np.arange(40) - 20, "flips": normal(1, 40) < 0}
+    one.fill(ternary(0, 3, 3, channels, 40, zeros=0), **limits)
+    pool.flips.assign(pack_bits(normal(2, 40) < 0))
+    two.fill(
+        ternary(3, 2, 1, 40, 33), thresholds=np.arange(33) - 16, flips=np.zeros(33)
+    )
+    last.fill(ternary(4, 5 * 8 * 33, 5, zeros=0), bias=normal(5, 5))
+    return chain
+
+
+@TWINS
+@pytest.mark.parametrize("coding", ["sign", "bipolar", "zero_one", "bits"])
+def test_a_chain_of_convolutions_is_its_members(coding, twins):
+    chain = images_chain(coding)
+    inputs = np.random.default_rng(6).integers(-8, 9, (3, 5, 6, 3)) / 8.0
+    inputs = inputs.astype("float32")
+    if coding == "bits":
+        inputs = np.abs(inputs)
+    expected = inputs
+    for member in chain.members:
+        expected = member(expected)
+    assert chain.compute_output_shape((None, 5, 6, 3)) == (None, 5)
+    with maybe_twins(twins):
+        np.testing.assert_array_equal(chain(inputs), expected)
+        function = chain.as_function()
+        np.testing.assert_array_equal(function(tf.constant(inputs)), expected)
+        assert chain(inputs[:0]).shape == (0, 5)
+        nan = np.where(inputs == inputs.max(), np.nan, inputs)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="NaN"):
+            chain(nan)
+
+
+@TWINS
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_function_of_a_convolution(data_format, twins):
+    layer = PackedBitwiseConv2D(4, 3, data_format=data_format, activation="tanh")
+    inputs = tf.constant(normal(0, 2, 6, 6, 6))
+    layer.build(inputs.shape)
+    layer.fill(ternary(1, 3, 3, 6, 4, zeros=0), bias=normal(2, 4))
+    with maybe_twins(twins):
+        np.testing.assert_array_equal(layer.as_function()(inputs), layer(inputs))
+
+
 @TWINS
 def test_groups_of_channels_begin_with_new_words(twins):
     """As a flattened image of bits has them: no mask is needed to skip the rest."""
@@ -275,10 +332,20 @@ CONFIGS = [
             PackedBitwiseDense(2, inputs="packed", channels=7),
         ]
     ),
+    PackedBitwiseChain(
+        [
+            PackedBitwiseConv2D(7, 3, outputs="bits", padding="same"),
+            PackedMaxPooling2D(2, flipped=True),
+            keras.layers.ZeroPadding2D((1, 2)),
+            keras.layers.Flatten(),
+            PackedBitwiseDense(2, inputs="packed", channels=7),
+        ],
+        name="of_images",
+    ),
 ]
 
 
-@pytest.mark.parametrize("layer", CONFIGS, ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("layer", CONFIGS, ids=lambda layer: layer.name)
 def test_config_round_trip(layer):
     config = keras.saving.serialize_keras_object(layer)
     again = keras.saving.deserialize_keras_object(config)
@@ -298,10 +365,18 @@ def test_config_round_trip(layer):
         (lambda: PackedBitwiseConv2D(1, 3, padding="full"), "`padding` must be one"),
         (lambda: PackedMaxPooling2D(0), "`pool_size` must be an integer >= 1"),
         (lambda: PackedMaxPooling2D(2, flipped=None), "`flipped` must be True or"),
-        (lambda: PackedBitwiseChain([]), "`members` must be a list of Packed"),
+        (lambda: PackedBitwiseChain([]), "`members` must be a list of packed"),
         (
             lambda: PackedBitwiseChain([PackedBitwiseDense(2), PackedBitwiseDense(2)]),
             "`members` must be such that",
+        ),
+        (
+            lambda: PackedBitwiseChain([PackedMaxPooling2D(2), PackedBitwiseDense(2)]),
+            "`members` must be a list of packed",
+        ),
+        (
+            lambda: PackedBitwiseChain([PackedBitwiseDense(2), keras.layers.ReLU()]),
+            "`members` must be a list of packed",
         ),
     ],
 )

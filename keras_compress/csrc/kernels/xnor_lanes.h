@@ -1,11 +1,12 @@
 // The product of packed signs, units in lanes, for any width of vector.
 //
 // Included inside an anonymous namespace by each level, after <stdint.h>,
-// <string.h> and xnor_matmul.h, so that no two levels share a compiled
-// function. A level gives
+// <string.h> and xnor_matmul.h, so that no two levels share a
+// compiled function. A level gives
 //
 //   Lanes::Vec, kLanes      a vector of kLanes (4, 8 or 16) units' words
 //   kVectors, kRows         the tile: vectors of units, and 2 or 4 rows
+//   kPairs                  0, or what xnor_tables.h wants, too
 //   kRoom                   words that fit into a count before it is Widened
 //   Zero, Load, Broadcast   zeros, words of kLanes units, one word for all
 //   Differ, DifferWhere     a ^ b, and (a ^ b) & mask
@@ -17,6 +18,8 @@
 //   LoadFloats, StoreFloats, StreamFloats, ToFloats, Constant,
 //     Multiply, Add         floats
 //   Fence                   ends a row of StreamFloats
+
+#include "xnor_tables.h"
 
 constexpr int64_t kUnlimited = INT64_MAX;
 
@@ -217,6 +220,20 @@ void AllPanels(const XnorWeights& weights, const Rows& rows,
                int64_t panel, int64_t panel_end) {
   constexpr int kOne = kPanelUnits / Lanes::kLanes;
   constexpr int64_t kMany = Lanes::kVectors / kOne;
+  if constexpr (Lanes::kPairs > 0) {
+    while (panel + kTablePanels <= panel_end &&
+           TablesPay(weights, row_end - row, panel)) {
+      if (Masked(weights, panel, kTablePanels)) {
+        for (int64_t end = panel + kTablePanels; panel < end; ++panel) {
+          MaskedOrNot<Lanes, kKind, kOne>(weights, rows, output, row, row_end,
+                                          panel);
+        }
+      } else {
+        TablePanels<Lanes, kKind>(weights, rows, output, row, row_end, panel);
+        panel += kTablePanels;
+      }
+    }
+  }
   if constexpr (kMany > 1) {
     for (; panel + kMany <= panel_end; panel += kMany) {
       MaskedOrNot<Lanes, kKind, Lanes::kVectors>(weights, rows, output, row,

@@ -1,5 +1,6 @@
 // The product of packed signs, 8 units to a vector: four bits are looked up at
-// a time, and bytes counted up to 31 words.
+// a time, and bytes counted up to 31 words; for many rows, four bits of two
+// rows (xnor_tables.h).
 //   _mm256_shuffle_epi8                       VPSHUFB (YMM, YMM, YMM)
 //   _mm256_maddubs_epi16, _mm256_madd_epi16   bytes to int32
 //   _mm256_movemask_ps                        VMOVMSKPS (R32, YMM)
@@ -22,6 +23,7 @@ struct Nibbles8 {
   static constexpr int kLanes = 8;
   static constexpr int kVectors = 2;
   static constexpr int kRows = 2;
+  static constexpr int kPairs = 1;
   static constexpr int64_t kRoom = 31;
   static Vec First(int64_t count) {
     return _mm256_loadu_si256(
@@ -54,6 +56,49 @@ struct Nibbles8 {
                            _mm256_shuffle_epi8(ones, high));
   }
   static Vec Plus(Vec a, Vec b) { return _mm256_add_epi8(a, b); }
+  static Vec LoadBytes(const void* from) {
+    return _mm256_load_si256(static_cast<const __m256i*>(from));
+  }
+  static void StoreBytes(void* to, Vec x) {
+    _mm256_store_si256(static_cast<__m256i*>(to), x);
+  }
+  static Vec Table(const uint8_t* from) {
+    return _mm256_broadcastsi128_si256(
+        _mm_load_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  static Vec Look(Vec table, Vec nibbles) {
+    return _mm256_shuffle_epi8(table, nibbles);
+  }
+  static Vec Nibbles(Vec x, bool high) {
+    const Vec nibble = _mm256_set1_epi8(15);
+    return _mm256_and_si256(high ? _mm256_srli_epi16(x, 4) : x, nibble);
+  }
+  static Vec WithoutHigh(Vec sum, Vec high) {
+    const Vec times16 =
+        _mm256_and_si256(_mm256_slli_epi16(high, 4), _mm256_set1_epi8(-16));
+    return _mm256_sub_epi8(sum, times16);
+  }
+  static Vec Shorts(Vec x, bool odd) {
+    return odd ? _mm256_srli_epi16(x, 8)
+               : _mm256_and_si256(x, _mm256_set1_epi16(255));
+  }
+  static Vec PlusShorts(Vec a, Vec b) { return _mm256_add_epi16(a, b); }
+  static Vec Halves(Vec x, bool high) {
+    return high ? _mm256_srli_epi32(x, 16)
+                : _mm256_and_si256(x, _mm256_set1_epi32(65535));
+  }
+  static Vec Zip8(Vec a, Vec b, bool high) {
+    return high ? _mm256_unpackhi_epi8(a, b) : _mm256_unpacklo_epi8(a, b);
+  }
+  static Vec Zip16(Vec a, Vec b, bool high) {
+    return high ? _mm256_unpackhi_epi16(a, b) : _mm256_unpacklo_epi16(a, b);
+  }
+  static Vec Zip32(Vec a, Vec b, bool high) {
+    return high ? _mm256_unpackhi_epi32(a, b) : _mm256_unpacklo_epi32(a, b);
+  }
+  static Vec Zip64(Vec a, Vec b, bool high) {
+    return high ? _mm256_unpackhi_epi64(a, b) : _mm256_unpacklo_epi64(a, b);
+  }
   static Vec Widen(Vec total, Vec count) {
     const Vec pairs = _mm256_maddubs_epi16(count, _mm256_set1_epi8(1));
     return _mm256_add_epi32(total,

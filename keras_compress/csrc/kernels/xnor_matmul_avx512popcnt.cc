@@ -21,6 +21,7 @@ namespace {
 struct Popcnt16 : Lanes16 {
   static constexpr int kVectors = 4;
   static constexpr int kRows = 4;
+  static constexpr int kPairs = 0;
   static constexpr int64_t kRoom = kUnlimited;
   static Vec Ones(Vec x) { return _mm512_popcnt_epi32(x); }
   static Vec Widen(Vec, Vec count) { return count; }

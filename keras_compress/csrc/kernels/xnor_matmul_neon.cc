@@ -19,6 +19,7 @@ struct Cnt4 {
   static constexpr int kLanes = 4;
   static constexpr int kVectors = 4;
   static constexpr int kRows = 2;
+  static constexpr int kPairs = 0;
   static constexpr int64_t kRoom = 31;
   static Vec Zero() { return vdupq_n_u32(0); }
   static Vec Load(const uint32_t* from) { return vld1q_u32(from); }

@@ -1,4 +1,4 @@
-// Reads the attributes of a window, and places it as TensorFlow does.
+// Reads the attributes of a window.
 #include "conv_attributes.h"
 
 #include <string.h>
@@ -29,20 +29,6 @@ bool ReadPair(TF_OpKernelConstruction* construction, const char* name,
   return true;
 }
 
-// Output size and padding before the first pixel.
-void PlaceAxis(bool same, int64_t size, int64_t window, int64_t stride,
-               int64_t dilation, int64_t* out, int64_t* before) {
-  const int64_t reach = (window - 1) * dilation + 1;
-  if (same) {
-    *out = (size + stride - 1) / stride;
-    const int64_t padding = (*out - 1) * stride + reach - size;
-    *before = padding > 0 ? padding / 2 : 0;
-  } else {
-    *out = size < reach ? 0 : (size - reach) / stride + 1;
-    *before = 0;
-  }
-}
-
 }  // namespace
 
 bool WindowAttributes::Read(TF_OpKernelConstruction* construction,
@@ -63,25 +49,19 @@ bool WindowAttributes::Read(TF_OpKernelConstruction* construction,
 }
 
 void WindowAttributes::Place(const Tensor& images, int64_t* geometry) const {
-  for (int i = 0; i < 4; ++i) geometry[i] = images.dim(i);
-  for (int i = 0; i < 2; ++i) {
-    geometry[4 + i] = window[i];
-    geometry[6 + i] = strides[i];
-    geometry[8 + i] = dilations[i];
-    PlaceAxis(same, images.dim(1 + i), window[i], strides[i], dilations[i],
-              &geometry[12 + i], &geometry[10 + i]);
-  }
+  const int64_t dims[] = {images.dim(0), images.dim(1), images.dim(2),
+                          images.dim(3)};
+  ConvWindow::Place(dims, geometry);
 }
 
 bool WindowAttributes::Fits(const Tensor& images, const int64_t* geometry,
                             Status* status) const {
   for (int i = 0; i < 2; ++i) {
-    if (images.dim(1 + i) == 0 || geometry[12 + i] > 0) continue;
-    return status->Invalid("`inputs` must be at least " +
-                           std::to_string((window[i] - 1) * dilations[i] + 1) +
-                           " pixels " + (i == 0 ? "high" : "wide") +
-                           " for this window. Received: shape " +
-                           images.shape());
+    if (ConvWindow::Fits(geometry, i)) continue;
+    return status->Invalid(
+        "`inputs` must be at least " + std::to_string(Reach(i)) + " pixels " +
+        (i == 0 ? "high" : "wide") + " for this window. Received: shape " +
+        images.shape());
   }
   return true;
 }

@@ -2,21 +2,17 @@
 #ifndef KERAS_COMPRESS_CSRC_TF_CONV_ATTRIBUTES_H_
 #define KERAS_COMPRESS_CSRC_TF_CONV_ATTRIBUTES_H_
 
+#include "../kernels/conv_geometry.h"
 #include "op_context.h"
 
 namespace keras_compress {
 
-struct WindowAttributes {
-  int64_t window[2], strides[2];
-  int64_t dilations[2] = {1, 1};
-  bool same;
-
+struct WindowAttributes : ConvWindow {
   // `name` is the attribute for the window's size; only a kernel is dilated.
   bool Read(TF_OpKernelConstruction* construction, const char* name,
             Status* status);
 
-  // The 14 numbers of ConvGeometry for images of rank 4: sizes of the outputs
-  // and padding are as TensorFlow has them.
+  // The 14 numbers of ConvGeometry for images of rank 4.
   void Place(const Tensor& images, int64_t* geometry) const;
 
   // Whether the window has a place in images that have pixels.

@@ -36,6 +36,7 @@ namespace {
   RegisterPackSigns();
   RegisterXnorMatmul();
   RegisterXnorNetwork();
+  RegisterXnorStages();
   RegisterXnorConv2D();
   RegisterPoolSigns();
   RegisterIntegerMatmul();

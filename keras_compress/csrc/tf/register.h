@@ -20,6 +20,7 @@ void RegisterSparseConv2D();
 void RegisterPackSigns();
 void RegisterXnorMatmul();
 void RegisterXnorNetwork();
+void RegisterXnorStages();
 void RegisterXnorConv2D();
 void RegisterPoolSigns();
 void RegisterIntegerMatmul();

@@ -187,6 +187,11 @@ class PackedSigns(keras.layers.Layer):
         """`(thresholds, flips)` of a layer that gives bits."""
         return self.thresholds.value, self.flips.value
 
+    def arrays_of_stage(self) -> dict:
+        """What a stage of `ops.xnor_network` holds of this layer."""
+        found = dict(zip(("signs", "masks", "kept"), self.weights_of_op(), strict=True))
+        return found | (self.end_of_op() if self.outputs == "bits" else {})
+
     def _floats_of_op(self):
         if not self.op_finishes:
             return {}

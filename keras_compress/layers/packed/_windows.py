@@ -1,4 +1,7 @@
-"""Sizes of windows on images, and how many places they have."""
+"""Sizes of windows on images, how many places they have, and what is beyond."""
+
+import tensorflow as tf
+from keras import ops
 
 from keras_compress._validation import check_int, invalid
 
@@ -26,3 +29,14 @@ def output_sizes(layer, sizes):
         sizes, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
     )
     return [output_size(*axis, layer.padding) for axis in axes]
+
+
+def surrounded(images, kernel_size, strides, dilations):
+    """Images with as many pixels of -1 around them as `"same"` adds."""
+    size, pads = ops.shape(images), [[0, 0]]
+    for axis, window in enumerate(zip(kernel_size, strides, dilations, strict=True), 1):
+        length, stride, dilation = window
+        reach = (-(-size[axis] // stride) - 1) * stride + dilation * (length - 1) + 1
+        missing = ops.maximum(reach - size[axis], 0)
+        pads.append([missing // 2, missing - missing // 2])
+    return tf.pad(images, [*pads, [0, 0]], constant_values=-1)

@@ -1,18 +1,13 @@
 """Inference layers whose weights, and most of whose numbers, are packed bits."""
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from keras_compress._validation import check_choice, check_int
+from keras_compress.layers.packed._function import function_of
 from keras_compress.layers.packed._packed_signs import PackedSigns
-from keras_compress.layers.packed._windows import output_sizes, pair
-from keras_compress.ops import (
-    pack_signs,
-    xnor_conv2d,
-    xnor_function,
-    xnor_matmul,
-)
+from keras_compress.layers.packed._windows import output_sizes, pair, surrounded
+from keras_compress.ops import stages, xnor_conv2d, xnor_matmul
 
 
 @keras.saving.register_keras_serializable("keras_compress")
@@ -76,6 +71,7 @@ class PackedBitwiseDense(PackedSigns):
     """
 
     channel_axis = -1
+    axes_stay = True
 
     def __init__(self, units, **kwargs):
         self.units = check_int("units", units, minimum=1)
@@ -117,6 +113,11 @@ class PackedBitwiseDense(PackedSigns):
         [[-1.]]
         """
         return function_of([self])
+
+    def stage(self):
+        """The layer as a stage of `ops.xnor_network`."""
+        width = self.fan_in if self.groups == 1 else self.row_width()
+        return stages.Product(input_dim=width, **self.arrays_of_stage())
 
     def row_width(self):
         """Signs in a row of the product, those that fill up words included."""
@@ -209,26 +210,57 @@ class PackedBitwiseConv2D(PackedSigns):
         height, width = self.kernel_size
         self.add_variables(height * width, channels, self.filters)
 
-    def call(self, inputs):
-        images, padding = self.rows(inputs), self.padding
+    def rows(self, inputs):
+        images = super().rows(inputs)
         if self.channel_axis == 1:
             images = ops.transpose(images, (0, 2, 3, 1))
-        window = (self.kernel_size, self.strides, self.dilation_rate)
-        if padding == "same" and self.inputs == "zero_one":
-            # The border is of zeros, which here are inputs like any other: bits -1.
-            images = _surrounded(images, *window)
-            padding = "valid"
-        names = ("kernel_size", "strides", "dilations")
+        if self.surrounds:
+            window = (self.kernel_size, self.strides, self.dilation_rate)
+            images = surrounded(images, *window)
+        return images
+
+    @property
+    def surrounds(self):
+        """Whether the border is of zeros that are inputs like any other: bits -1."""
+        return self.padding == "same" and self.inputs == "zero_one"
+
+    @property
+    def axes_stay(self):
+        """Whether images go to the op, and come from it, with the axes as they are."""
+        return self.data_format == "channels_last" and not self.surrounds
+
+    def call(self, inputs):
         outputs = xnor_conv2d(
-            images,
+            self.rows(inputs),
             *self.weights_of_op(),
-            channels=self.group_channels,
-            padding=padding,
             outputs=self.outputs,
-            **dict(zip(names, window, strict=True)),
+            **self.geometry(),
             **self.end_of_op(),
         )
         return self.finish(outputs)
+
+    def geometry(self):
+        """The arguments of the op that say how the window moves over `rows`."""
+        return {
+            "channels": self.group_channels,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "dilations": self.dilation_rate,
+            "padding": "valid" if self.surrounds else self.padding,
+        }
+
+    def as_function(self):
+        """The layer as a function of a tensor, as `PackedBitwiseDense.as_function`.
+
+        Returns:
+            Function of a tensor of images, float32 or as the layer takes them, to the
+            outputs.
+        """
+        return function_of([self])
+
+    def stage(self):
+        """The layer as a stage of `ops.xnor_network`."""
+        return stages.Convolution(**self.geometry(), **self.arrays_of_stage())
 
     def arrange(self, outputs):
         if self.data_format == "channels_last":
@@ -259,39 +291,3 @@ class PackedBitwiseConv2D(PackedSigns):
             "data_format": self.data_format,
             "dilation_rate": self.dilation_rate,
         }
-
-
-def function_of(members):
-    """What `as_function` gives, for layers one after another."""
-    first, last = members[0], members[-1]
-    ends = {} if last.outputs == "bits" else last.end_of_op()
-    product = xnor_function(
-        [layer.weights_of_op() for layer in members],
-        [layer.limits_of_op() for layer in members if layer.outputs == "bits"],
-        input_dim=first.row_width(),
-        outputs=last.outputs,
-        **ends,
-    )
-    linear = last.activation in (None, keras.activations.linear)
-    as_they_are = last.outputs == "bits" or (last.op_finishes and linear)
-    simple = first.compute_dtype == "float32" and as_they_are
-    if simple and first.inputs in ("sign", "packed"):
-        return product
-    if simple and first.inputs in ("bipolar", "zero_one"):
-        threshold = ops.convert_to_tensor(first.threshold, "float32")
-        return lambda inputs: product(inputs - threshold)
-    if first.inputs == "packed":
-        return lambda inputs: last.finish(product(inputs))
-    # The function takes no floats but float32.
-    return lambda inputs: last.finish(product(pack_signs(first.rows(inputs))))
-
-
-def _surrounded(images, kernel_size, strides, dilations):
-    """Images with as many pixels of -1 around them as `"same"` adds."""
-    size, pads = ops.shape(images), [[0, 0]]
-    for axis, window in enumerate(zip(kernel_size, strides, dilations, strict=True), 1):
-        length, stride, dilation = window
-        reach = (-(-size[axis] // stride) - 1) * stride + dilation * (length - 1) + 1
-        missing = ops.maximum(reach - size[axis], 0)
-        pads.append([missing // 2, missing - missing // 2])
-    return tf.pad(images, [*pads, [0, 0]], constant_values=-1)

@@ -5,22 +5,33 @@ import itertools
 import keras
 
 from keras_compress._validation import invalid
+from keras_compress.layers.packed._function import function_of
 from keras_compress.layers.packed.packed_bitwise import (
+    PackedBitwiseConv2D,
     PackedBitwiseDense,
-    function_of,
 )
-from keras_compress.ops import xnor_chain
+from keras_compress.layers.packed.packed_pooling import PackedMaxPooling2D
+from keras_compress.ops import stages, xnor_chain, xnor_network
+
+PRODUCTS = (PackedBitwiseDense, PackedBitwiseConv2D)
+# They move bits about. Zeros of a padding are words of +1.
+MOVES = (PackedMaxPooling2D, keras.layers.ZeroPadding2D, keras.layers.Flatten)
 
 
 @keras.saving.register_keras_serializable("keras_compress")
 class PackedBitwiseChain(keras.layers.Layer):
-    """Consecutive `PackedBitwiseDense` layers as one op; between them there are bits.
+    """Consecutive packed bitwise layers as one op; between them there are bits.
 
-    Made by `keras_compress.pack`. Not trainable. NaN among the inputs is an error.
+    Made by `keras_compress.pack`, of dense layers and of convolutions, with poolings,
+    paddings and a flattening between them. Not trainable. NaN among the inputs is an
+    error.
 
     Args:
-        members: List of `PackedBitwiseDense`, one after another: all but the last have
-            `outputs="bits"`, all but the first `inputs="packed"`.
+        members: List of layers, one after another: `PackedBitwiseDense` and
+            `PackedBitwiseConv2D`, between which there may be `PackedMaxPooling2D`,
+            `keras.layers.ZeroPadding2D` and `keras.layers.Flatten`. Of the former two,
+            one is the first and one the last, all but the last have `outputs="bits"`,
+            all but the first `inputs="packed"`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
@@ -53,22 +64,29 @@ class PackedBitwiseChain(keras.layers.Layer):
 
     def __init__(self, members, **kwargs):
         members = list(members)
-        if not members or not all(type(x) is PackedBitwiseDense for x in members):
-            raise invalid("members", "a list of PackedBitwiseDense", members)
-        for one, other in itertools.pairwise(members):
-            follows = other.inputs == "packed" and other.channels == one.units
+        known = all(type(x) in PRODUCTS + MOVES for x in members)
+        ends = [type(x) in PRODUCTS for x in (*members[:1], *members[-1:])]
+        if not members or not known or not all(ends):
+            expected = "a list of packed bitwise layers that a product begins and ends"
+            raise invalid("members", expected, members)
+        products = [layer for layer in members if type(layer) in PRODUCTS]
+        for one, other in itertools.pairwise(products):
+            follows = other.inputs == "packed" and other.channels == _units(one)
             if one.outputs != "bits" or not follows:
                 expected = f"such that {other.name!r} takes the bits of {one.name!r}"
                 raise invalid("members", expected, [x.get_config() for x in members])
         super().__init__(**kwargs)
         self.members = members
+        self.is_dense = all(type(x) is PackedBitwiseDense for x in members)
         self.trainable = False
         # The native op has no XLA kernel.
         self.supports_jit = False
-        self.supports_masking = True
+        self.supports_masking = self.is_dense
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
     def build(self, input_shape):
+        if not self.is_dense and len(input_shape) not in (2, 4):
+            raise invalid("inputs", "of two axes or four", input_shape)
         for layer in self.members:
             if not layer.built:
                 layer.build(input_shape)
@@ -76,14 +94,20 @@ class PackedBitwiseChain(keras.layers.Layer):
 
     def call(self, inputs):
         first, last = self.members[0], self.members[-1]
-        outputs = xnor_chain(
-            first.rows(inputs),
-            [layer.weights_of_op() for layer in self.members],
-            [layer.limits_of_op() for layer in self.members if layer.outputs == "bits"],
-            input_dim=first.row_width(),
-            outputs=last.outputs,
-            **({} if last.outputs == "bits" else last.end_of_op()),
-        )
+        ends = {} if last.outputs == "bits" else last.end_of_op()
+        if self.is_dense:
+            outputs = xnor_chain(
+                first.rows(inputs),
+                [layer.weights_of_op() for layer in self.members],
+                [x.limits_of_op() for x in self.members if x.outputs == "bits"],
+                input_dim=first.row_width(),
+                outputs=last.outputs,
+                **ends,
+            )
+        else:
+            steps = [stage_of(layer) for layer in self.members]
+            rows = first.rows(inputs)
+            outputs = xnor_network(rows, steps, outputs=last.outputs, **ends)
         return last.finish(outputs)
 
     def as_function(self):
@@ -92,16 +116,20 @@ class PackedBitwiseChain(keras.layers.Layer):
         As `PackedBitwiseDense.as_function`: one op, and no Keras around it.
 
         Returns:
-            Function of a tensor `(batch, input_dim)`, float32 or as the first member
-            takes it, to the outputs.
+            Function of a tensor of rows or images, float32 or as the first member takes
+            it, to the outputs.
         """
-        return function_of(self.members)
+        return function_of(self.members, [stage_of(layer) for layer in self.members])
 
     def compute_output_shape(self, input_shape):
-        return self.members[-1].compute_output_shape(input_shape)
+        for layer in self.members:
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
 
     def compute_output_spec(self, inputs, *args, **kwargs):
-        return self.members[-1].compute_output_spec(inputs)
+        for layer in self.members:
+            inputs = layer.compute_output_spec(inputs)
+        return inputs
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -112,3 +140,16 @@ class PackedBitwiseChain(keras.layers.Layer):
         deserialize = keras.saving.deserialize_keras_object
         members = [deserialize(member) for member in config.pop("members")]
         return cls(members, **config)
+
+
+def stage_of(layer):
+    """A member as a stage of `ops.xnor_network`."""
+    if type(layer) is keras.layers.ZeroPadding2D:
+        return stages.Border(layer.padding)
+    if type(layer) is keras.layers.Flatten:
+        return stages.Flatten()
+    return layer.stage()
+
+
+def _units(layer):
+    return layer.units if type(layer) is PackedBitwiseDense else layer.filters

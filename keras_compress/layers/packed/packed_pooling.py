@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_compress._validation import check_choice, invalid
 from keras_compress.layers.packed._windows import output_sizes, pair
-from keras_compress.ops import pool_signs
+from keras_compress.ops import pool_signs, stages
 
 
 @keras.saving.register_keras_serializable("keras_compress")
@@ -62,11 +62,12 @@ class PackedMaxPooling2D(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
+        self.words = input_shape[-1]
         self.flips = None
         if self.flipped:
             self.flips = self.add_weight(
                 name="flips",
-                shape=(input_shape[-1],),
+                shape=(self.words,),
                 dtype="uint32",
                 initializer="zeros",
                 trainable=False,
@@ -77,6 +78,12 @@ class PackedMaxPooling2D(keras.layers.Layer):
         flips = None if self.flips is None else ops.convert_to_tensor(self.flips)
         geometry = {"strides": self.strides, "padding": self.padding}
         return pool_signs(inputs, self.kernel_size, flips=flips, **geometry)
+
+    def stage(self):
+        """The layer as a stage of `ops.xnor_network`."""
+        flips = None if self.flips is None else self.flips.value
+        geometry = {"strides": self.strides, "padding": self.padding}
+        return stages.Pooling(self.kernel_size, self.words, flips=flips, **geometry)
 
     def compute_output_shape(self, input_shape):
         sizes = output_sizes(self, input_shape[1:3])
