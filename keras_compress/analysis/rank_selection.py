@@ -8,9 +8,7 @@ from keras_compress.analysis.output_error import OutputError
 from keras_compress.analysis.rank_choice import RankChoice
 from keras_compress.functional import ranks
 from keras_compress.layers._low_rank_swap import METHODS, LowRank
-from keras_compress.report.layer_costs import rule_for
-from keras_compress.report.model_inputs import example_inputs
-from keras_compress.report.recorder import Recorder
+from keras_compress.report.weight_uses import weight_uses
 from keras_compress.swap import matching
 
 RULES = {
@@ -91,7 +89,7 @@ def choose_ranks(
         )
     arrays = None if data is None else check_data("data", model, data)
     looked_at = matching(model, LowRank(rank=1, method=method), where)
-    uses = _uses(model)
+    uses = weight_uses(model)
     layers = [
         LayerCandidates(path, layer, method, uses.get(id(layer), 0))
         for path, layer, _ in looked_at
@@ -176,23 +174,3 @@ def _cut_to_error(layers, most, outputs):
     while done and outputs.error(layers) > most:
         layer, index = done.pop()
         layer.go_to(index)
-
-
-def _uses(model):
-    """By the ids of layers, how often a weight is used for one example."""
-    recorder = Recorder(model)
-    recorder.run(example_inputs(model))
-    found = {}
-    for key, trace in recorder.traces.items():
-        rule = rule_for(trace.layer)
-        if rule is None or not trace.layer.weights:
-            continue
-        products = [
-            (p.multiply_adds * repeats, p.weights)
-            for inputs, outputs, repeats in trace.calls
-            for p in rule(trace.layer, inputs, outputs)
-        ]
-        weights = max((size for _, size in products), default=0)
-        if weights:
-            found[key] = sum(work for work, _ in products) // weights
-    return found

@@ -5,15 +5,15 @@ import warnings
 from keras import ops
 
 from keras_compress._copies import all_layers
+from keras_compress._rebuild import walk
 from keras_compress._validation import check_choice, check_int, invalid
+from keras_compress.callbacks import _optimizer, _pruning_plan
 from keras_compress.callbacks._progress import ProgressCallback
-from keras_compress.functional.masks import check_sparsity
-from keras_compress.layers.pruned import (
-    is_pruned,
-    packed_bytes,
-    prune_together,
-    total_sparsity,
-)
+from keras_compress.callbacks._retraining_dropout import RetrainingDropout
+from keras_compress.distillation.distiller import Distiller
+from keras_compress.functional.regrowth import exchanged_share
+from keras_compress.layers._regrowth import exchange
+from keras_compress.layers.pruned import is_pruned, packed_bytes, total_sparsity
 from keras_compress.schedules import Schedule
 
 # Without a frequency, a mask is renewed each time this share of the fit has passed.
@@ -28,8 +28,8 @@ class IterativePruning(ProgressCallback):
     reaches the same sparsity as one of thirty thousand. What is pruned stays pruned:
     where layers are sparser than the schedule asks, as in a fit that goes on from an
     earlier one, they are left as they are. Frozen layers are pruned, too. Adds
-    `sparsity` (over all pruned layers, in `[0, 1]`) and `packed_bytes` (what their
-    kernels take when compressed) to the logs of every epoch.
+    `sparsity` (over all layers that it prunes, in `[0, 1]`) and `packed_bytes` (what
+    their kernels take when compressed) to the logs of every epoch.
 
     Warns if the fit ends before the schedule does, if no step was left to train the
     final masks, or if weights were restored that bring an earlier mask back, as
@@ -41,22 +41,50 @@ class IterativePruning(ProgressCallback):
         scope: `"layer"` prunes every layer to the sparsity of the schedule;
             `"global"` compares weights across layers and prunes the smallest of all,
             so that together they reach it.
+        target: What to reach, where it is not the schedule's sparsity in all layers;
+            the schedule then says how far on the way the fit is, of which it goes
+            `schedule(progress) / schedule.final`.
+
+            - A mapping from layers (globs on names or paths, as in `swap`) to the
+              sparsity of each. Layers that are not in it follow the schedule. What
+              `analysis.sensitivity(...).budget(...)` returns is such a mapping.
+            - A budget for all of them together: `{"weights": 0.08}`, or `"bytes"`
+              (compressed, as in `packed_bytes`), or `"multiply_adds"` of one example;
+              a float in `(0, 1]` is a share of what the dense layers take, an integer
+              the number itself. `Cubic(1.0, ...)` goes there. With scope `"layer"` all
+              layers get equally sparse; with `"global"` the smallest weights of all go,
+              until what the others take is within the budget.
         frequency: Positive integer, the number of optimizer updates between two
             changes of the masks. Defaults to about 100 changes over the fit. The mask
             is always renewed where the schedule ends.
-        regrow: Whether masked weights train on under their masks and, at every change
-            of the masks, compete with all others: a mistake is mended, until the
-            schedule ends. With `frequency`, or a schedule that takes its time.
+        regrow: Whether, until the schedule ends, masked weights may come back at a
+            change of the masks. Give it `frequency`, or a schedule that takes its time.
+
+            - `True`: they train on under their masks and compete with all others (as
+              in dynamic network surgery).
+            - `"momentum"`: at first 20 % of each layer's weights, the smallest, and
+              ever fewer of them, give way to those where the optimizer's momentum is
+              largest; these start from 0. With scope `"global"` they move between
+              layers, too, to those whose momentum is largest (sparse momentum).
+              `Cubic(0.9, initial=0.9)` trains sparsely from the start.
         rewind: What goes back to its state at the start of the fit when weights are
             pruned: `"weights"` (of the whole model, and the optimizer's state),
             `"learning_rate"` (the optimizer's state and with it a learning rate
             schedule; the weights stay) or `None`. For `schedules.Rounds`, in which
-            every round then trains as the first one did.
+            every round then trains as the first one did. Put this callback before
+            `BackupAndRestore`, so that a fit that goes on rewinds as far as before.
+        exclude: Glob or list of globs on names or paths: pruned layers that are left
+            as they are.
+        rescale_dropout: Whether each `Dropout` behind a pruned layer drops at
+            `rate * sqrt(kept / all)` of that layer's connections during the fit, as a
+            network with fewer connections overfits less. The layers' own `rate` stays
+            as it is: give a callback of such a kind to later fits, too.
 
     Raises:
         ValueError: If an argument is of the wrong kind; in `fit`, if the model has no
-            pruned layers, one of them cannot get so sparse, or the optimizer does not
-            count its iterations.
+            pruned layers, one of them cannot get so sparse, a glob matches none, a
+            budget cannot be met, or the optimizer does not count its `iterations` or
+            has no momentum to regrow by.
 
     Example:
 
@@ -73,12 +101,23 @@ class IterativePruning(ProgressCallback):
     Reference:
         - [Han et al., 2015](https://arxiv.org/abs/1506.02626), section 3
         - [Zhu & Gupta, 2017](https://arxiv.org/abs/1710.01878)
-        - `regrow`: [Guo et al., 2016](https://arxiv.org/abs/1608.04493)
+        - `regrow=True`: [Guo et al., 2016](https://arxiv.org/abs/1608.04493)
+        - `regrow="momentum"`:
+          [Dettmers & Zettlemoyer, 2019](https://arxiv.org/abs/1907.04840)
         - `rewind`: [Renda et al., 2020](https://arxiv.org/abs/2003.02389)
     """
 
     def __init__(
-        self, schedule, *, scope="layer", frequency=None, regrow=False, rewind=None
+        self,
+        schedule,
+        *,
+        scope="layer",
+        target=None,
+        frequency=None,
+        regrow=False,
+        rewind=None,
+        exclude=None,
+        rescale_dropout=False,
     ):
         super().__init__()
         if not isinstance(schedule, Schedule):
@@ -89,30 +128,45 @@ class IterativePruning(ProgressCallback):
             check_int("frequency", frequency, minimum=1)
         self.schedule = schedule
         self.scope = check_choice("scope", scope, ("layer", "global"))
+        self.target = _pruning_plan.check_target(target)
         self.frequency = frequency
-        if not isinstance(regrow, bool):
-            raise invalid("regrow", "True or False", regrow)
+        if not isinstance(regrow, bool) and regrow != "momentum":
+            raise invalid("regrow", 'True, False or "momentum"', regrow)
         self.regrow = regrow
         self.rewind = check_choice("rewind", rewind, (None, *REWINDS))
+        self.exclude = _pruning_plan.check_globs("exclude", exclude)
+        if not isinstance(rescale_dropout, bool):
+            raise invalid("rescale_dropout", "True or False", rescale_dropout)
+        self.rescale_dropout = rescale_dropout
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        self._layers = [layer for layer in all_layers(self.model) if is_pruned(layer)]
-        if not self._layers:
-            raise ValueError(
-                f"IterativePruning found no pruned layers in {self.model.name!r}. "
-                "Swap some first: keras_compress.swap(model, keras_compress.Prune())"
-            )
-        for layer in self._layers:
-            check_sparsity("schedule", self.schedule.final, layer.pattern)
+        network = self.model
+        if isinstance(network, Distiller):
+            network = network.student
         if getattr(self.model.optimizer, "iterations", None) is None:
             raise ValueError(
                 "IterativePruning needs an optimizer that counts its `iterations`. "
                 f"Received: {type(self.model.optimizer).__name__}"
             )
+        layers = self._find_layers(network)
+        self._layers = list(layers.values())
+        self._parts = _pruning_plan.plan_of(
+            network, layers, self.schedule, self.scope, self.target
+        )
+        # Its slots are part of what is read and rewound; `fit` makes them too late.
+        with self.model.distribute_strategy.scope():
+            self.model.optimizer.build(self.model.trainable_variables)
+        if self.regrow == "momentum":
+            _optimizer.check_momentum(self.model.optimizer)
+            _pruning_plan.check_room_to_move(layers)
         if self.rewind is not None:
             self._start = self._state()
-        self._let_masked_train(self.regrow)
+        self._dropout = None
+        if self.rescale_dropout:
+            scope = self.model.distribute_strategy.scope()
+            self._dropout = RetrainingDropout(network, scope)
+        self._retrain(True)
         self._last_progress = None
         self._last_step = None
         self._ended_at = None
@@ -120,9 +174,9 @@ class IterativePruning(ProgressCallback):
 
     def on_progress(self, progress):
         if self._is_due(progress):
-            self._prune(self.schedule(progress))
+            self._prune(progress)
             self._last_progress = progress
-            self._last_step = self._step()
+            self._last_step = _optimizer.steps_of(self.model.optimizer)
             self._reached = total_sparsity(self._layers)
             if self._ended_at is None and progress >= self.schedule.end:
                 self._ended_at = progress
@@ -134,13 +188,16 @@ class IterativePruning(ProgressCallback):
             logs["packed_bytes"] = sum(packed_bytes(layer) for layer in self._layers)
 
     def on_train_end(self, logs=None):
-        self._let_masked_train(False)
+        self._retrain(False)
         sparsity = total_sparsity(self._layers)
         if self._ended_at is None:
+            wanted = f"{self.schedule.final:.4f}"
+            if self.target is not None:
+                wanted = "what `target` asks for"
             problem = (
                 f"The fit ended at {self.progress:.0%} of its progress, before the "
                 f"pruning schedule did at {self.schedule.end:.0%}: the sparsity is "
-                f"{sparsity:.4f} instead of {self.schedule.final:.4f}. Fit on with "
+                f"{sparsity:.4f} instead of {wanted}. Fit on with "
                 "`initial_epoch`, or call `prune` of the layers."
             )
         elif sparsity < self._reached:
@@ -158,6 +215,29 @@ class IterativePruning(ProgressCallback):
             return
         warnings.warn(problem, stacklevel=2)
 
+    def _find_layers(self, network):
+        """Mapping from paths to the layers to prune."""
+        paths = {id(layer): path for path, layer in walk(network)}
+        layers = {}
+        for layer in all_layers(network):
+            if is_pruned(layer):
+                # Inside a custom layer there are no paths, and names may repeat.
+                path = paths.get(id(layer), layer.name)
+                while path in layers:
+                    path += "'"
+                layers[path] = layer
+        if not layers:
+            raise ValueError(
+                f"IterativePruning found no pruned layers in {network.name!r}. "
+                "Swap some first: keras_compress.swap(model, keras_compress.Prune())"
+            )
+        for pattern in self.exclude:
+            for path in _pruning_plan.matching("exclude", list(layers), pattern):
+                layers.pop(path)
+            if not layers:
+                raise invalid("exclude", "some, not all pruned layers", self.exclude)
+        return layers
+
     def _is_due(self, progress):
         last = self._last_progress
         if last is None or last < self.schedule.end <= progress:
@@ -165,20 +245,33 @@ class IterativePruning(ProgressCallback):
         if progress >= self.schedule.end:
             return False
         if self.frequency is not None:
-            return self._step() - self._last_step >= self.frequency
+            steps = _optimizer.steps_of(self.model.optimizer)
+            return steps - self._last_step >= self.frequency
         return progress >= last + UPDATE_EVERY
 
-    def _prune(self, sparsity):
+    def _prune(self, progress):
         before = total_sparsity(self._layers)
-        how = {"regrow": False, "splice": self.regrow}
-        if self.scope == "global":
-            prune_together(self._layers, max(sparsity, before), **how)
-        else:
-            for layer in self._layers:
-                layer.prune(sparsity=max(sparsity, layer.sparsity), **how)
-        if self.rewind is not None and total_sparsity(self._layers) > before:
+        for part in self._parts:
+            part.prune(progress, splice=self.regrow is True)
+        after = total_sparsity(self._layers)
+        if self.regrow == "momentum" and progress < self.schedule.end:
+            self._exchange(progress)
+        if self._dropout is not None:
+            self._dropout.update()
+        if self.rewind is not None and after > before:
             for variable, value in self._start:
                 variable.assign(value)
+
+    def _exchange(self, progress):
+        if _optimizer.steps_of(self.model.optimizer) == 0:
+            return  # nothing has moved yet
+        share = exchanged_share(progress / self.schedule.end)
+        for part in self._parts:
+            kernels = [layer.kernel for layer in part.layers]
+            momenta = _optimizer.momentum_of(self.model.optimizer, kernels)
+            exchange(
+                part.layers, momenta, share, between_layers=part.moves_between_layers
+            )
 
     def _state(self):
         """What a rewind brings back: pairs of a variable and its value."""
@@ -187,15 +280,18 @@ class IterativePruning(ProgressCallback):
             variables += self.model.trainable_variables
         return [(variable, ops.convert_to_numpy(variable)) for variable in variables]
 
-    def _let_masked_train(self, wanted):
-        if any(layer.trains_masked != wanted for layer in self._layers):
-            for layer in self._layers:
-                layer.trains_masked = wanted
+    def _retrain(self, begins):
+        """Sets what differs in a fit with this callback, and sets it back."""
+        wanted = begins and self.regrow is not False
+        changed = any(layer.trains_masked != wanted for layer in self._layers)
+        for layer in self._layers:
+            layer.trains_masked = wanted
+        if self._dropout is not None:
+            changed = True
+            if begins:
+                self._dropout.install()
+            else:
+                self._dropout.remove()
+        if changed:
             # What was traced before does otherwise.
             self.model.make_train_function(force=True)
-
-    def _step(self):
-        # Of a LossScaleOptimizer, it is the inner one that counts.
-        optimizer = self.model.optimizer
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        return int(ops.convert_to_numpy(optimizer.iterations))

@@ -22,6 +22,7 @@ import re
 import numpy as np
 
 from keras_compress._validation import check_real, invalid
+from keras_compress.functional.selection import lowest
 
 PATTERNS = '`None`, "N:M" with 0 < N < M, a pair (inputs, outputs), or "neuron"'
 
@@ -320,31 +321,14 @@ class _Merged:
 
 def _lowest(units, count, regrow):
     """Marks the `count` lowest units, those dropped before ahead of all others."""
-    before = int(units.dropped.sum())
+    before = int(np.count_nonzero(units.dropped))
     if count == before or (count < before and not regrow):
         return units.dropped
     if count < before:
         drop = np.zeros(units.scores.shape, bool)
-        drop[units.dropped] = _lowest_scores(units.scores[units.dropped], count)
+        drop[units.dropped] = lowest(units.scores[units.dropped], None, count)
         return drop
-    if before == 0:
-        return _lowest_scores(units.scores, count)
-    drop = units.dropped.copy()
-    drop[~units.dropped] = _lowest_scores(units.scores[~units.dropped], count - before)
-    return drop
-
-
-def _lowest_scores(scores, count):
-    """Marks exactly `count` entries, lowest first, the earlier of equals first."""
-    if count <= 0:
-        return np.zeros(scores.shape, bool)
-    if count >= scores.size:
-        return np.ones(scores.shape, bool)
-    cut = np.partition(scores, count - 1)[count - 1]
-    drop = scores < cut
-    ties = np.flatnonzero(scores == cut)
-    drop[ties[: count - int(drop.sum())]] = True
-    return drop
+    return lowest(units.scores, units.dropped if before else None, count - before)
 
 
 def _candidates(scores, alive, n, m):

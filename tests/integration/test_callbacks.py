@@ -1,7 +1,6 @@
 """Pruning inside `fit`, under everything that `fit` can do."""
 
 import importlib.util
-import itertools
 import warnings
 
 import keras
@@ -321,11 +320,14 @@ class Watch(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
         self.seen = []
+        self.momenta = []
 
     def on_train_batch_end(self, batch, logs=None):
         layer = self.model.layers[0]
         steps = int(self.model.optimizer.iterations.numpy())
         self.seen.append((layer.mask.numpy(), layer.kernel.numpy(), steps))
+        slots = [x for x in self.model.optimizer.variables if "momentum" in x.path]
+        self.momenta.append(max(float(abs(slot.numpy()).max()) for slot in slots))
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
@@ -363,13 +365,15 @@ def test_every_round_trains_as_the_first(rewind):
     fit(model, IterativePruning(schedules.Rounds(0.75, 3), rewind=rewind), watch)
     assert model.layers[0].sparsity == pytest.approx(0.75, abs=0.002)
     rounds = [
-        (kernel, step)
-        for (before, *_), (mask, kernel, step) in itertools.pairwise(watch.seen)
+        (kernel, step, momentum)
+        for (before, *_), (mask, kernel, step), momentum in zip(
+            watch.seen, watch.seen[1:], watch.momenta[1:], strict=False
+        )
         if (mask != before).any()
     ]
     assert len(rounds) >= 2
-    for kernel, step in rounds:
-        assert (step == 0) == (rewind is not None)
+    for kernel, step, momentum in rounds:
+        assert (step == 0) == (momentum == 0.0) == (rewind is not None)
         assert (kernel == initial).all() == (rewind == "weights")
 
 
@@ -426,7 +430,7 @@ def test_the_logger_says_what_to_install(monkeypatch, tmp_path):
         ({"scope": "model"}, "`scope` must be one of 'layer', 'global'"),
         ({"frequency": 0}, "`frequency` must be an integer >= 1"),
         ({"frequency": 1.5}, "`frequency` must be an integer >= 1"),
-        ({"regrow": 1}, "`regrow` must be True or False"),
+        ({"regrow": 1}, '`regrow` must be True, False or "momentum"'),
         ({"rewind": "masks"}, "`rewind` must be one of None, 'weights'"),
     ],
 )
