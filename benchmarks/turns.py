@@ -52,8 +52,8 @@ def interleaved(functions, rounds, budget=4e-4, clock=time.perf_counter, *, warm
     return [1e6 * statistics.median(taken) for taken in times]
 
 
-def chained(product, inputs, weights):
-    """`CHAIN` products in one graph, each waiting for the one before it.
+def chained(product, inputs, weights, length=CHAIN):
+    """So many products in one graph, each waiting for the one before it.
 
     Reading a variable costs no copy, and is an effect, so that two equal products are
     not taken for one; `prepared` turns off what would drop those nobody looks at.
@@ -67,7 +67,7 @@ def chained(product, inputs, weights):
     def chain():
         read = [weight.read_value() for weight in weights]
         outputs = product(held.read_value(), *read)
-        for _ in range(CHAIN - 1):
+        for _ in range(length - 1):
             with tf.control_dependencies([outputs]):
                 outputs = product(held.read_value(), *read)
         return outputs

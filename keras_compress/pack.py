@@ -58,9 +58,10 @@ def pack(model, *, batch=None, storage="fast"):
     """The inference form of a compressed model: smaller, faster, same outputs.
 
     Pruned layers become `SparseDense` and `SparseConv2D`, which keep the weights that
-    are not zero; or plain `Dense` and `Conv2D` where those are smaller or faster, by
-    `keras_compress.functional.sparse.sparse_pays`. Convolutions in groups, in one
-    dimension and depthwise ones become plain layers, with zeros in their kernels.
+    are not zero, in the layout that is fastest for `batch`; or plain `Dense` and
+    `Conv2D` where those are smaller or faster. Both go by the measured rates of
+    `keras_compress.functional.sparse_cost`. Convolutions in groups, in one dimension
+    and depthwise ones become plain layers, with zeros in their kernels.
 
     Low-rank and projected layers become plain layers one after the other, in a model
     of the layer's name, or are multiplied back into one where that is faster, by

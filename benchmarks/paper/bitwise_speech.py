@@ -38,6 +38,7 @@ are bits, too, for all networks; `soft` is the probability in place of its round
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -184,7 +185,8 @@ def evaluate(args, models, folder, seed):
     for group, speakers in groups.items():
         recordings = noisy_speech.load(folder, args.part, speakers)
         random = np.random.default_rng(seed)
-        for one in noisy_speech.mixtures(recordings, random, args.sentences):
+        chosen = noisy_speech.mixtures(recordings, random, args.sentences)
+        for one in itertools.islice(chosen, 2 if args.smoke else None):
             speech, noise = spectra.spectra(np.stack([one.speech, one.noise]))
             ideal = spectra.ideal_mask(speech, noise)
             oracle = spectra.waves(ideal * (speech + noise), len(one.speech))

@@ -3,29 +3,39 @@
 import numpy as np
 from keras import ops
 
-from keras_compress.functional.sparse import sparse_pays
+from keras_compress.functional.sparse import compress
+from keras_compress.functional.sparse_cost import cheapest
+from keras_compress.functional.sparse_layouts import LAYOUTS, reach
 from keras_compress.layers._config import copy_variables
 from keras_compress.layers._plain_pack import common_arguments, geometry, pack_plain
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
 
+# Rows for which a layer must be fast where nothing is said: one, and many.
+BOTH = (1, 64)
+# Every output pixel is a row of the product, so even one image is a large batch.
+PIXELS = (64,)
+
 
 def pack_pruned_dense(layer, name, batch, plain=False):
     """A `SparseDense`, or a `Dense` where that is smaller or faster."""
-    if plain or not _sparse_pays(layer, batch):
+    chosen = None if plain else _sparse(layer, BOTH if batch is None else (batch,))
+    if chosen is None:
         return pack_plain(layer, name)
+    arguments, weights = chosen
     common = common_arguments(layer, name)
-    new = SparseDense(units=layer.units, nonzeros=_nonzeros(layer), **common)
-    return new, lambda: _fill_sparse(new, layer)
+    new = SparseDense(units=layer.units, **arguments, **common)
+    return new, lambda: _fill(new, layer, weights)
 
 
 def pack_pruned_conv2d(layer, name, batch, plain=False):
     """A `SparseConv2D`, or a `Conv2D` where that is smaller or faster."""
-    # Every output pixel is a row of the product, so even one image is a large batch.
-    if plain or layer.groups > 1 or not _sparse_pays(layer, batch=64):
+    chosen = None if plain or layer.groups > 1 else _sparse(layer, PIXELS)
+    if chosen is None:
         return pack_plain(layer, name)
+    arguments, weights = chosen
     common = {**geometry(layer), **common_arguments(layer, name)}
-    new = SparseConv2D(nonzeros=_nonzeros(layer), **common)
-    return new, lambda: _fill_sparse(new, layer)
+    new = SparseConv2D(**arguments, **common)
+    return new, lambda: _fill(new, layer, weights)
 
 
 def pack_pruned_plain(layer, name, batch, plain=False):
@@ -33,22 +43,33 @@ def pack_pruned_plain(layer, name, batch, plain=False):
     return pack_plain(layer, name)
 
 
-def _kernel(layer):
-    return ops.convert_to_numpy(layer.effective_kernel())
-
-
-def _nonzeros(layer):
+def _sparse(layer, batches):
+    """Arguments and arrays of the sparse form, or `None` where it does not pay."""
+    kernel = ops.convert_to_numpy(layer.effective_kernel())
     # As float32, in which it is stored: what is too small for that is a zero there.
-    return int(np.count_nonzero(_kernel(layer).astype("float32")))
+    matrix = kernel.astype("float32").reshape(-1, kernel.shape[-1])
+    nonzeros = int(np.count_nonzero(matrix))
+    stored = {"csc": nonzeros, "kblock": nonzeros, "panel16": _in_panels(matrix)}
+    ready = {}
+    if max(batches) < 16 and nonzeros < 0.7 * matrix.size:
+        # How many zeros stand in lanes is only known when they are filled.
+        if len(matrix) <= reach("lanes"):
+            ready["lanes"] = compress(matrix, "lanes")
+            stored["lanes"] = len(ready["lanes"][0])
+    stored = {x: stored[x] for x in LAYOUTS if x in stored and len(matrix) <= reach(x)}
+    layout = cheapest(stored, *matrix.shape, batches)
+    if layout == "dense":
+        return None
+    arguments = {"nonzeros": nonzeros, "layout": layout, "stored": stored[layout]}
+    return arguments, ready.get(layout) or compress(matrix, layout)
 
 
-def _sparse_pays(layer, batch):
-    matrix = _kernel(layer).reshape(-1, layer.kernel.shape[-1])
-    sparsity = 1.0 - np.count_nonzero(matrix) / matrix.size
-    batches = (1, 64) if batch is None else (batch,)
-    return all(sparse_pays(*matrix.shape, sparsity, size) for size in batches)
+def _in_panels(matrix):
+    """The weights of blocks of one input and 16 outputs that are not all zero."""
+    padded = np.pad(matrix != 0.0, ((0, 0), (0, -matrix.shape[1] % 16)))
+    return 16 * int(padded.reshape(len(matrix), -1, 16).any(axis=2).sum())
 
 
-def _fill_sparse(new, layer):
+def _fill(new, layer, weights):
     copy_variables(layer, new)
-    new.fill(_kernel(layer), layer.bias)
+    new.store(weights, layer.bias)

@@ -3,44 +3,47 @@
 import tensorflow as tf
 
 from keras_compress._validation import check_choice, check_int, invalid
+from keras_compress.functional.sparse_layouts import LAYOUTS, PARTS
+from keras_compress.ops import _sparse_twins
 from keras_compress.ops._library import native_op
 
 
-def sparse_matmul(inputs, values, indices, starts, bias):
+def sparse_matmul(inputs, weights, bias, *, layout="csc"):
     """Multiplies the last axis of `inputs` by a sparse kernel, and adds a bias.
 
     Computes `outputs[..., n] = bias[n] + sum_k inputs[..., k] * kernel[k, n]` in
-    float32 over the kept weights, in ascending order of `k`, each by one fused
-    multiply-add. Every SIMD level gives the same bits. Weights that are not kept take
-    no part: where the twin in plain TensorFlow gives NaN for an infinite input and a
-    zero weight, the native op does not look at that input.
+    float32 over the stored weights, in ascending order of `k`, each by one fused
+    multiply-add. Every SIMD level gives the same bits, and so does every layout, for
+    finite inputs. Weights that are not stored take no part: where the twin in plain
+    TensorFlow gives NaN for an infinite input and a zero weight, the native op does
+    not look at that input.
 
     Differentiable with respect to `inputs`, `values` and `bias`.
 
     Args:
         inputs: Tensor `(..., inputs)` of at least two axes. Another floating dtype
             than float32 is cast to it, and the outputs are cast back.
-        values: Float32 tensor `(kept,)`, the weights column by column.
-        indices: Uint16 or int32 tensor `(kept,)`: the input that each weight reads,
-            ascending within a column.
-        starts: Int32 tensor `(units + 1,)`: column `n` is
-            `values[starts[n]:starts[n + 1]]`.
+        weights: Sequence of tensors, as `keras_compress.functional.sparse.compress`
+            gives arrays of that layout.
         bias: Float32 tensor `(units,)`.
+        layout: One of `keras_compress.functional.sparse_layouts.LAYOUTS`.
 
     Returns:
         Tensor `(..., units)`.
 
     Raises:
-        ValueError: If `inputs` has less than two axes.
-        tf.errors.InvalidArgumentError: If the weights are not as said above.
+        ValueError: If `inputs` has less than two axes, or `layout` another number of
+            tensors.
+        tf.errors.InvalidArgumentError: If the weights are not as said there.
 
     Example:
 
     >>> kernel = np.array([[0.0, 2.0], [3.0, 0.0]], "float32")
     >>> weights = keras_compress.functional.sparse.compress(kernel)
-    >>> sparse_matmul(np.array([[1.0, 1.0]], "float32"), *weights, np.zeros(2, "f"))
+    >>> sparse_matmul(np.array([[1.0, 1.0]], "float32"), weights, np.zeros(2, "f"))
     <tf.Tensor: shape=(1, 2), dtype=float32, numpy=array([[3., 2.]], dtype=float32)>
     """
+    weights = _checked(weights, layout)
     inputs, dtype = _float32(inputs)
     if inputs.shape.rank is not None and inputs.shape.rank < 2:
         raise invalid("inputs", "of two axes or more", inputs.shape)
@@ -50,12 +53,10 @@ def sparse_matmul(inputs, values, indices, starts, bias):
     bias = tf.convert_to_tensor(bias, tf.float32)
     op = native_op("kc_sparse_matmul")
     if op is None:
-        kernel = _dense(values, indices, starts, _last(flat))
+        kernel = _dense(weights, layout, _last(flat), bias)
         outputs = tf.matmul(flat, kernel) + bias
     else:
-        outputs = op(
-            inputs=flat, values=values, indices=indices, starts=starts, bias=bias
-        )
+        outputs = op(inputs=flat, bias=bias, parts=weights, layout=layout)
     if inputs.shape.rank != 2:
         shape = tf.concat([tf.shape(inputs)[:-1], tf.shape(outputs)[-1:]], 0)
         static = inputs.shape[:-1].concatenate(outputs.shape[-1:])
@@ -65,15 +66,14 @@ def sparse_matmul(inputs, values, indices, starts, bias):
 
 def sparse_conv2d(
     inputs,
-    values,
-    indices,
-    starts,
+    weights,
     bias,
     *,
     kernel_size,
     strides=(1, 1),
     padding="valid",
     dilations=(1, 1),
+    layout="csc",
 ):
     """Convolves images with a sparse kernel, and adds a bias.
 
@@ -84,14 +84,14 @@ def sparse_conv2d(
     Args:
         inputs: Tensor `(batch, height, width, channels)`. Another floating dtype than
             float32 is cast to it, and the outputs are cast back.
-        values: Float32 tensor `(kept,)`, the weights filter by filter.
-        indices: Uint16 or int32 tensor `(kept,)`: the row of the matrix.
-        starts: Int32 tensor `(filters + 1,)`.
+        weights: Sequence of tensors, as `keras_compress.functional.sparse.compress`
+            gives arrays of that layout.
         bias: Float32 tensor `(filters,)`.
         kernel_size: Integer or two integers >= 1, `(height, width)`.
         strides: Integer or two integers >= 1.
         padding: `"valid"` or `"same"`, as TensorFlow has it.
         dilations: Integer or two integers >= 1.
+        layout: One of `keras_compress.functional.sparse_layouts.LAYOUTS`.
 
     Returns:
         Tensor `(batch, new_height, new_width, filters)`.
@@ -106,13 +106,14 @@ def sparse_conv2d(
     >>> kernel[1, 1] = 1.0
     >>> weights = keras_compress.functional.sparse.compress(kernel.reshape(9, 2))
     >>> images = np.ones((1, 5, 5, 1), "float32")
-    >>> sparse_conv2d(images, *weights, np.zeros(2, "f"), kernel_size=3).shape
+    >>> sparse_conv2d(images, weights, np.zeros(2, "f"), kernel_size=3).shape
     TensorShape([1, 3, 3, 2])
     """
     kernel_size = _pair("kernel_size", kernel_size)
     strides = _pair("strides", strides)
     dilations = _pair("dilations", dilations)
     padding = check_choice("padding", padding, ("valid", "same"))
+    weights = _checked(weights, layout)
     inputs, dtype = _float32(inputs)
     if inputs.shape.rank not in (None, 4):
         raise invalid(
@@ -127,16 +128,11 @@ def sparse_conv2d(
     bias = tf.convert_to_tensor(bias, tf.float32)
     op = native_op("kc_sparse_conv2d")
     if op is None:
-        kernel = _dense(values, indices, starts, _patch(inputs, kernel_size))
+        kernel = _dense(weights, layout, _patch(inputs, kernel_size), bias)
         outputs = _conv2d(inputs, kernel, **attributes) + bias
     else:
         outputs = op(
-            inputs=inputs,
-            values=values,
-            indices=indices,
-            starts=starts,
-            bias=bias,
-            **attributes,
+            inputs=inputs, bias=bias, parts=weights, layout=layout, **attributes
         )
     shape = _conv2d_shape(inputs.shape, bias.shape, **attributes)
     return tf.cast(tf.ensure_shape(outputs, shape), dtype)
@@ -144,39 +140,47 @@ def sparse_conv2d(
 
 @tf.RegisterGradient("KcSparseMatmul")
 def _sparse_matmul_gradient(op, gradient):
-    inputs, values, indices, starts, _ = op.inputs
-    kernel = _dense(values, indices, starts, _last(inputs))
+    inputs, bias, *weights = op.inputs
+    layout = op.get_attr("layout").decode()
+    kernel = _dense(weights, layout, _last(inputs), bias)
     to_kernel = tf.matmul(inputs, gradient, transpose_a=True)
     return (
         tf.matmul(gradient, kernel, transpose_b=True),
-        tf.gather_nd(to_kernel, _positions(values, indices, starts)),
-        None,
-        None,
         tf.reduce_sum(gradient, 0),
+        _sparse_twins.gather(to_kernel, weights, layout),
+        *[None] * (len(weights) - 1),
     )
 
 
 @tf.RegisterGradient("KcSparseConv2D")
 def _sparse_conv2d_gradient(op, gradient):
-    inputs, values, indices, starts, _ = op.inputs
+    inputs, bias, *weights = op.inputs
+    layout = op.get_attr("layout").decode()
     attributes = {
         name: op.get_attr(name) for name in ("kernel_size", "strides", "dilations")
     }
     attributes["padding"] = op.get_attr("padding").decode()
-    kernel = _dense(values, indices, starts, _patch(inputs, attributes["kernel_size"]))
+    kernel = _dense(weights, layout, _patch(inputs, attributes["kernel_size"]), bias)
     with tf.GradientTape() as tape:
         tape.watch([inputs, kernel])
         outputs = _conv2d(inputs, kernel, **attributes)
     to_inputs, to_kernel = tape.gradient(outputs, [inputs, kernel], gradient)
     return (
         to_inputs,
-        tf.gather_nd(
-            tf.convert_to_tensor(to_kernel), _positions(values, indices, starts)
-        ),
-        None,
-        None,
         tf.reduce_sum(gradient, [0, 1, 2]),
+        _sparse_twins.gather(tf.convert_to_tensor(to_kernel), weights, layout),
+        *[None] * (len(weights) - 1),
     )
+
+
+def _checked(weights, layout):
+    """The weights as tensors; `values` are differentiated as they come."""
+    check_choice("layout", layout, LAYOUTS)
+    names = PARTS[layout]
+    if len(weights) != len(names):
+        expected = f"{len(names)} tensors for {layout!r}: {', '.join(names)}"
+        raise invalid("weights", expected, f"{len(weights)} tensors")
+    return [tf.convert_to_tensor(part) for part in weights]
 
 
 def _float32(inputs):
@@ -196,20 +200,13 @@ def _patch(inputs, kernel_size):
     return kernel_size[0] * kernel_size[1] * _last(inputs)
 
 
-def _positions(values, indices, starts):
-    """`(input, unit)` of every kept weight, int32 `(kept, 2)`."""
-    kept = tf.range(tf.shape(values)[0])
-    units = tf.searchsorted(starts[1:], kept, side="right")
-    return tf.stack([tf.cast(indices, tf.int32), units], 1)
-
-
-def _dense(values, indices, starts, inputs):
+def _dense(weights, layout, inputs, bias):
     """The kernel with its zeros, `(inputs, units)`."""
-    starts = tf.convert_to_tensor(starts, tf.int32)
-    shape = tf.stack([inputs, tf.shape(starts)[0] - 1])
-    kernel = tf.scatter_nd(_positions(values, indices, starts), values, shape)
-    length = starts.shape[0]
-    return tf.ensure_shape(kernel, [None, None if length is None else length - 1])
+    units = bias.shape[0] if bias.shape.rank is not None else None
+    kernel = _sparse_twins.dense(
+        weights, layout, inputs, tf.shape(bias)[0] if units is None else units
+    )
+    return tf.ensure_shape(kernel, [None, units])
 
 
 def _conv2d(inputs, kernel, *, kernel_size, strides, padding, dilations):

@@ -94,9 +94,59 @@ def test_the_batch_hint_chooses():
         both = type(kc.pack(model).layers[0])
         one = type(kc.pack(model, batch=1).layers[0])
         many = type(kc.pack(model, batch=64).layers[0])
-        assert (both is SparseDense) == (one is SparseDense and many is SparseDense)
+        # One layout must do for both, where each alone has its own.
+        assert both is not SparseDense or one is many is SparseDense
         forms.add((one, many))
     assert len(forms) >= 2
+    assert both is SparseDense
+
+
+@pytest.mark.parametrize(
+    ("pattern", "batch", "layout"),
+    [
+        (None, 1, "lanes"),
+        (None, 16, "csc"),
+        (None, 64, "kblock"),
+        (None, None, "csc"),
+        ((1, 16), 1, "panel16"),
+        ((1, 16), 16, "panel16"),
+        ((1, 16), 64, "panel16"),
+        ((1, 16), None, "panel16"),
+    ],
+)
+def test_pattern_and_batch_choose_the_layout(pattern, batch, layout, tmp_path):
+    model = keras.Sequential([keras.Input((200,)), keras.layers.Dense(72, "relu")])
+    model = kc.swap(model, kc.Prune(pattern=pattern))
+    model.layers[0].prune(sparsity=0.9)
+    packed = kc.pack(model, batch=batch)
+    assert packed.layers[0].layout == layout
+    inputs = samples(model)
+    assert_close(packed(inputs), model(inputs).numpy())
+    packed.save(tmp_path / "packed.keras")
+    loaded = keras.models.load_model(tmp_path / "packed.keras")
+    np.testing.assert_array_equal(loaded(inputs), packed(inputs))
+    np.testing.assert_array_equal(
+        packed.layers[0].effective_kernel(), model.layers[0].effective_kernel()
+    )
+    portable = tf.saved_model.load(
+        kc.export(packed, tmp_path / "portable", portable=True)
+    )
+    assert_close(portable.serve(inputs), model(inputs).numpy())
+
+
+@pytest.mark.parametrize("pattern", [None, (1, 16)])
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_convolutions_have_layouts_too(pattern, kernel_size):
+    conv = keras.layers.Conv2D(
+        40, kernel_size, strides=2 if kernel_size == 1 else 1, padding="same"
+    )
+    model = keras.Sequential([keras.Input((9, 10, 24)), conv])
+    model = kc.swap(model, kc.Prune(pattern=pattern))
+    model.layers[0].prune(sparsity=0.9)
+    packed = kc.pack(model)
+    assert packed.layers[0].layout == ("panel16" if pattern else "kblock")
+    inputs = samples(model)
+    assert_close(packed(inputs), model(inputs).numpy())
 
 
 def test_packed_is_smaller_by_what_was_pruned():
@@ -319,6 +369,8 @@ def test_bad_arguments(arguments, message):
         (lambda: SparseConv2D(2, (3,), nonzeros=1), "`kernel_size` must be a positive"),
         (lambda: SparseConv2D(2, 3, 1, padding="full"), "`padding` must be one of"),
         (lambda: SparseConv2D(2, 3, 1, strides="2"), "`strides` must be a positive"),
+        (lambda: SparseDense(2, 1, layout="coo"), "`layout` must be one of"),
+        (lambda: SparseDense(2, 9, stored=8), "`stored` must be an integer >= 9"),
     ],
 )
 def test_bad_layer_arguments(make, message):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_compress.functional.sparse import compress
+from keras_compress.functional.sparse_layouts import LAYOUTS, PARTS
 from keras_compress.ops import _library
 
 requires_library = pytest.mark.skipif(
@@ -46,9 +47,52 @@ def pointer(array):
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def weights_of(matrix, dtype=None):
-    values, indices, starts = compress(matrix)
-    return values, indices.astype(dtype or indices.dtype), starts
+def weights_of(matrix, dtype=None, layout="csc"):
+    """A layout's arrays by name, with `"layout"` itself."""
+    arrays = compress(matrix, layout)
+    found = dict(zip(PARTS[layout], arrays, strict=True))
+    found["indices"] = found["indices"].astype(dtype or found["indices"].dtype)
+    return {"layout": layout} | found
+
+
+LENGTHS = {
+    "values": "value_count",
+    "indices": "index_count",
+    "starts": "start_count",
+    "windows": "window_count",
+    "order": "order_count",
+    "segments": "segment_bytes",
+}
+
+
+class Matrix(ctypes.Structure):
+    """`KcSparseMatrix` of the library."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("layout", "inputs", "units")),
+        *(("values", ctypes.c_void_p), ("value_count", ctypes.c_int64)),
+        *(("indices", ctypes.c_void_p), ("index_bytes", ctypes.c_int64)),
+        *(("index_count", ctypes.c_int64), ("starts", ctypes.c_void_p)),
+        *(("start_count", ctypes.c_int64), ("windows", ctypes.c_void_p)),
+        *(("window_count", ctypes.c_int64), ("order", ctypes.c_void_p)),
+        *(("order_count", ctypes.c_int64), ("segments", ctypes.c_void_p)),
+        *(("segment_bytes", ctypes.c_int64), ("bias", ctypes.c_void_p)),
+    )
+
+    @classmethod
+    def of(cls, weights, inputs, bias):
+        """Of arrays that must live as long as it does."""
+        matrix = cls(
+            layout=LAYOUTS.index(weights["layout"]),
+            inputs=inputs,
+            units=len(bias),
+            index_bytes=weights["indices"].itemsize,
+            bias=bias.ctypes.data,
+        )
+        for name in PARTS[weights["layout"]]:
+            setattr(matrix, name, weights[name].ctypes.data)
+            setattr(matrix, LENGTHS[name], weights[name].size)
+        return matrix
 
 
 def unaligned(array):
@@ -78,20 +122,13 @@ def guarded(shape):
 
 
 def matmul(name, inputs, weights, bias):
-    values, indices, starts = weights
-    outputs, check = guarded((inputs.shape[0], len(starts) - 1))
+    matrix = Matrix.of(weights, inputs.shape[1], bias)
+    outputs, check = guarded((inputs.shape[0], len(bias)))
     with level(name) as lib:
         result = lib.kc_sparse_matmul(
+            ctypes.byref(matrix),
             pointer(inputs),
             ctypes.c_int64(inputs.shape[0]),
-            ctypes.c_int64(inputs.shape[1]),
-            ctypes.c_int64(len(starts) - 1),
-            pointer(values),
-            pointer(indices),
-            indices.itemsize,
-            ctypes.c_int64(len(values)),
-            pointer(starts),
-            pointer(bias),
             pointer(outputs),
         )
     check()
@@ -102,24 +139,15 @@ def matmul(name, inputs, weights, bias):
 
 def conv2d(name, images, weights, bias, geometry):
     """`geometry`: kernel, strides, dilations, padding before, output size, pairs."""
-    values, indices, starts = weights
     kernel, strides, dilations, before, size = geometry
-    outputs, check = guarded((len(images), *size, len(starts) - 1))
+    matrix = Matrix.of(weights, kernel[0] * kernel[1] * images.shape[3], bias)
+    outputs, check = guarded((len(images), *size, len(bias)))
     numbers = np.array(
         [*images.shape, *kernel, *strides, *dilations, *before, *size], np.int64
     )
     with level(name) as lib:
         result = lib.kc_sparse_conv2d(
-            pointer(images),
-            pointer(numbers),
-            ctypes.c_int64(len(starts) - 1),
-            pointer(values),
-            pointer(indices),
-            indices.itemsize,
-            ctypes.c_int64(len(values)),
-            pointer(starts),
-            pointer(bias),
-            pointer(outputs),
+            ctypes.byref(matrix), pointer(numbers), pointer(images), pointer(outputs)
         )
     check()
     if result:

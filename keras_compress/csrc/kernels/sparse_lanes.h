@@ -1,20 +1,18 @@
-// The sparse product with rows in lanes, once for every SIMD level.
+// Sparse products with rows in lanes, once for every SIMD level.
 //
-// A tile of rows is first transposed into a panel [inputs][rows of the tile].
-// A kept weight then is one broadcast, and one load and one fma for each vector
-// of rows. Several columns take turns, so that enough independent chains run to
-// hide the latency of fma; one column's own chain stays in order. Sums go
-// through a small block [columns][rows] and a second transpose to the outputs.
+// A stored weight is one broadcast, and one load and one fma for each vector of
+// rows of a panel [inputs][rows of the tile]. Several columns take turns, so
+// that enough independent chains run to hide the latency of fma; one column's
+// own chain stays in order. Sums go through a small block [columns][rows] and a
+// transpose to the outputs.
 //
 // A file that includes this does so inside an anonymous namespace, since its
 // own flags hold for what is in here, and gives vector types `V` with: `Type`,
 // `kLanes`, `Zero`, `Load`, `LoadPart` (the first `count`, zeros after them, no
-// access past them), `Store`, `StorePart`, `Broadcast`, `Fma`, `Add`,
-// `Transpose` (of kLanes vectors).
-
-// More of a panel than this does not stay in the second-level cache beside the
-// weights that stream past.
-constexpr int64_t kPanelFloats = 160 * 1024;
+// access past them), `Store`, `StorePart`, `Broadcast`, `LoadFour` and `Of<i>`
+// (number i of four that one load has brought), `Fma`, `Add`, `Transpose` (of
+// kLanes vectors), and `kLoadsAreDear`: whether more fma than loads of whole
+// vectors can start in a cycle.
 
 // A single row as a vector of one lane, for the smallest batch.
 struct OneLane {
@@ -23,12 +21,112 @@ struct OneLane {
   static Type Zero() { return 0.0f; }
   static Type Load(const float* from) { return *from; }
   static void Store(float* to, Type value) { *to = value; }
+  static void StorePart(float*, Type, int64_t) {}
+  static constexpr bool kLoadsAreDear = false;
+  using Four = const float*;
+  static Four LoadFour(const float* from) { return from; }
+  template <int i>
+  static Type Of(Four four) {
+    return four[i];
+  }
   static Type Broadcast(const float* from) { return *from; }
   static Type Fma(Type a, Type b, Type c) { return __builtin_fmaf(a, b, c); }
   static Type Add(Type a, Type b) { return a + b; }
+  static void Transpose(Type*) {}
 };
 
-// Sums of kColumns neighbouring columns, from n on, into block[column][row].
+// A row of the panel times a weight, onto a column's sums.
+template <class V, int kVectors>
+inline void Multiply(const float* row, typename V::Type weight,
+                     typename V::Type* acc) {
+  for (int v = 0; v < kVectors; ++v) {
+    acc[v] = V::Fma(V::Load(row + v * V::kLanes), weight, acc[v]);
+  }
+}
+
+// One weight of a column.
+template <class V, int kVectors, class Index>
+inline void MultiplyOne(const float* panel, const Index* index,
+                        const float* value, typename V::Type* acc) {
+  constexpr int kRows = kVectors * V::kLanes;
+  Multiply<V, kVectors>(panel + int64_t{*index} * kRows, V::Broadcast(value),
+                        acc);
+}
+
+// One load for four indices.
+inline void LoadIndices(const uint8_t* from, int64_t* k) {
+  uint32_t four;
+  memcpy(&four, from, sizeof(four));
+  for (int i = 0; i < 4; ++i) k[i] = four >> (8 * i) & 0xff;
+}
+inline void LoadIndices(const uint16_t* from, int64_t* k) {
+  uint64_t four;
+  memcpy(&four, from, sizeof(four));
+  for (int i = 0; i < 4; ++i) k[i] = four >> (16 * i) & 0xffff;
+}
+inline void LoadIndices(const int32_t* from, int64_t* k) {
+  for (int i = 0; i < 4; ++i) k[i] = from[i];
+}
+
+// Four weights of a column, one after the other; loads are what limits this.
+template <class V, int kVectors, class Index>
+inline void MultiplyFour(const float* panel, const Index* index,
+                         const float* value, typename V::Type* acc) {
+  constexpr int kRows = kVectors * V::kLanes;
+  int64_t k[4];
+  LoadIndices(index, k);
+  const typename V::Four weights = V::LoadFour(value);
+  Multiply<V, kVectors>(panel + k[0] * kRows, V::template Of<0>(weights), acc);
+  Multiply<V, kVectors>(panel + k[1] * kRows, V::template Of<1>(weights), acc);
+  Multiply<V, kVectors>(panel + k[2] * kRows, V::template Of<2>(weights), acc);
+  Multiply<V, kVectors>(panel + k[3] * kRows, V::template Of<3>(weights), acc);
+}
+
+template <class V, int kVectors>
+inline void AddBias(const float* bias, typename V::Type* acc, float* block) {
+  const typename V::Type b = V::Broadcast(bias);
+  for (int v = 0; v < kVectors; ++v) {
+    V::Store(block + v * V::kLanes, V::Add(acc[v], b));
+  }
+}
+
+// block[column][row] into outputs[row][column], of which `rows` and `count` are
+// there; the block has kLanes columns.
+template <class V, int kVectors>
+inline void StoreBlock(const float* block, int64_t rows, int64_t count,
+                       int64_t stride, float* outputs) {
+  constexpr int kRows = kVectors * V::kLanes;
+  for (int v = 0; v < kVectors; ++v) {
+    typename V::Type lines[V::kLanes];
+    for (int i = 0; i < V::kLanes; ++i) {
+      lines[i] = V::Load(block + i * kRows + v * V::kLanes);
+    }
+    V::Transpose(lines);
+    for (int i = 0; i < V::kLanes; ++i) {
+      const int64_t row = v * V::kLanes + i;
+      if (row >= rows) return;
+      if (count >= V::kLanes) {
+        V::Store(outputs + row * stride, lines[i]);
+      } else {
+        V::StorePart(outputs + row * stride, lines[i], count);
+      }
+    }
+  }
+}
+
+// As StoreBlock, of any number of columns; a last block is filled up.
+template <class V, int kVectors>
+inline void StoreColumns(const float* block, int64_t rows, int64_t count,
+                         int64_t stride, float* outputs) {
+  constexpr int kRows = kVectors * V::kLanes;
+  for (int64_t n = 0; n < count; n += V::kLanes) {
+    StoreBlock<V, kVectors>(block + n * kRows, rows, count - n, stride,
+                            outputs + n);
+  }
+}
+
+// kSparseColumns: kColumns neighbouring columns, from n on, into
+// block[column][row].
 template <class V, int kVectors, int kColumns, class Index>
 inline void Columns(const SparseWeights& weights, const float* panel, int64_t n,
                     float* block) {
@@ -46,34 +144,28 @@ inline void Columns(const SparseWeights& weights, const float* panel, int64_t n,
     common = left[c] < common ? left[c] : common;
     for (int v = 0; v < kVectors; ++v) acc[c][v] = V::Zero();
   }
-  for (int64_t p = 0; p < common; ++p) {
+  int64_t p = 0;
+  for (; p + 4 <= common; p += 4) {
     for (int c = 0; c < kColumns; ++c) {
-      const float* row = panel + static_cast<int64_t>(indices[c][p]) * kRows;
-      const typename V::Type weight = V::Broadcast(values[c] + p);
-      for (int v = 0; v < kVectors; ++v) {
-        acc[c][v] = V::Fma(V::Load(row + v * V::kLanes), weight, acc[c][v]);
-      }
+      MultiplyFour<V, kVectors>(panel, indices[c] + p, values[c] + p, acc[c]);
     }
   }
+  common = p;
   for (int c = 0; c < kColumns; ++c) {
-    for (int64_t p = common; p < left[c]; ++p) {
-      const float* row = panel + static_cast<int64_t>(indices[c][p]) * kRows;
-      const typename V::Type weight = V::Broadcast(values[c] + p);
-      for (int v = 0; v < kVectors; ++v) {
-        acc[c][v] = V::Fma(V::Load(row + v * V::kLanes), weight, acc[c][v]);
-      }
+    for (p = common; p + 4 <= left[c]; p += 4) {
+      MultiplyFour<V, kVectors>(panel, indices[c] + p, values[c] + p, acc[c]);
     }
-    const typename V::Type bias = V::Broadcast(weights.bias + n + c);
-    for (int v = 0; v < kVectors; ++v) {
-      V::Store(block + c * kRows + v * V::kLanes, V::Add(acc[c][v], bias));
+    for (; p < left[c]; ++p) {
+      MultiplyOne<V, kVectors>(panel, indices[c] + p, values[c] + p, acc[c]);
     }
+    AddBias<V, kVectors>(weights.bias + n + c, acc[c], block + c * kRows);
   }
 }
 
 // Columns n to n + count into block[column][row].
 template <class V, int kVectors, int kColumns, class Index>
-inline void Block(const SparseWeights& weights, const float* panel, int64_t n,
-                  int64_t count, float* block) {
+inline void ColumnBlock(const SparseWeights& weights, const float* panel,
+                        int64_t n, int64_t count, float* block) {
   constexpr int kRows = kVectors * V::kLanes;
   int64_t c = 0;
   for (; c + kColumns <= count; c += kColumns) {
@@ -85,215 +177,140 @@ inline void Block(const SparseWeights& weights, const float* panel, int64_t n,
   }
 }
 
-// block[column][row] into outputs[row][column], of which `rows` and `count` are
-// there.
-template <class V, int kVectors>
-inline void StoreBlock(const float* block, int64_t rows, int64_t count,
-                       int64_t stride, float* outputs) {
-  constexpr int kRows = kVectors * V::kLanes;
-  for (int v = 0; v < kVectors; ++v) {
-    typename V::Type lines[V::kLanes];
-    for (int i = 0; i < V::kLanes; ++i) {
-      lines[i] = V::Load(block + i * kRows + v * V::kLanes);
-    }
-    V::Transpose(lines);
-    for (int i = 0; i < V::kLanes; ++i) {
-      const int64_t row = v * V::kLanes + i;
-      if (row >= rows) return;
-      if (count == V::kLanes) {
-        V::Store(outputs + row * stride, lines[i]);
-      } else {
-        V::StorePart(outputs + row * stride, lines[i], count);
-      }
-    }
-  }
-}
-
-// lines[row][k] into panel[k][row], for `length` inputs of each row; a row that
-// is null is zeros.
-template <class V, int kVectors>
-inline void PackLines(const float* const* lines, int64_t length, float* panel) {
-  constexpr int kRows = kVectors * V::kLanes;
-  if (length * 4 <= V::kLanes) {  // too short for a transpose to pay
-    for (int64_t k = 0; k < length; ++k) {
-      for (int row = 0; row < kRows; ++row) {
-        panel[k * kRows + row] = lines[row] ? lines[row][k] : 0.0f;
-      }
-    }
+template <class V, int kVectors, int kColumns, class Index>
+void ColumnProduct(const SparseWeights& weights, const float* panel,
+                   int64_t rows, float* outputs) {
+  if (V::kLanes == 1) {  // then a block has the layout of the outputs
+    ColumnBlock<V, kVectors, kColumns, Index>(weights, panel, 0, weights.units,
+                                              outputs);
     return;
   }
-  for (int v = 0; v < kVectors; ++v) {
-    for (int64_t k = 0; k < length; k += V::kLanes) {
-      const int64_t left = length - k;
-      typename V::Type square[V::kLanes];
-      for (int i = 0; i < V::kLanes; ++i) {
-        const float* line = lines[v * V::kLanes + i];
-        square[i] = !line               ? V::Zero()
-                    : left >= V::kLanes ? V::Load(line + k)
-                                        : V::LoadPart(line + k, left);
-      }
-      V::Transpose(square);
-      for (int i = 0; i < V::kLanes && i < left; ++i) {
-        V::Store(panel + (k + i) * kRows + v * V::kLanes, square[i]);
-      }
-    }
-  }
-}
-
-// The rows of a matrix.
-struct MatrixRows {
-  const float* inputs;
-  int64_t length;
-
-  template <class V, int kVectors>
-  void Pack(int64_t row, int64_t count, float* panel) const {
-    const float* lines[kVectors * V::kLanes];
-    for (int i = 0; i < kVectors * V::kLanes; ++i) {
-      lines[i] = i < count ? inputs + (row + i) * length : nullptr;
-    }
-    PackLines<V, kVectors>(lines, length, panel);
-  }
-
-  const float* One(int64_t row, float*) const { return inputs + row * length; }
-};
-
-// The patches of a convolution.
-struct Patches {
-  const ConvGeometry& g;
-  const float* inputs;
-
-  // Where the patch of one output pixel begins; it may begin outside.
-  struct Corner {
-    const float* image;
-    int64_t y, x;
-  };
-
-  Corner At(int64_t pixel) const {
-    const int64_t x = pixel % g.out_width;
-    const int64_t line = pixel / g.out_width;
-    const int64_t y = line % g.out_height;
-    const int64_t image = line / g.out_height;
-    return {inputs + image * g.height * g.width * g.channels,
-            y * g.stride_height - g.pad_top, x * g.stride_width - g.pad_left};
-  }
-
-  const float* Pixel(const Corner& corner, int64_t i, int64_t j) const {
-    const int64_t y = corner.y + i * g.dilation_height;
-    const int64_t x = corner.x + j * g.dilation_width;
-    const bool inside = y >= 0 && y < g.height && x >= 0 && x < g.width;
-    return inside ? corner.image + (y * g.width + x) * g.channels : nullptr;
-  }
-
-  template <class V, int kVectors>
-  void Pack(int64_t row, int64_t count, float* panel) const {
-    constexpr int kRows = kVectors * V::kLanes;
-    Corner corners[kRows];
-    bool whole = g.dilation_width == 1;  // no kernel row cut at a side
-    for (int i = 0; i < count; ++i) {
-      corners[i] = At(row + i);
-      whole = whole && corners[i].x >= 0 &&
-              corners[i].x + g.kernel_width <= g.width;
-    }
-    const int64_t taps = whole ? 1 : g.kernel_width;
-    const int64_t length = whole ? g.kernel_width * g.channels : g.channels;
-    for (int64_t i = 0; i < g.kernel_height; ++i) {
-      for (int64_t j = 0; j < taps; ++j) {
-        const float* lines[kRows];
-        for (int r = 0; r < kRows; ++r) {
-          lines[r] = r < count ? Pixel(corners[r], i, j) : nullptr;
-        }
-        PackLines<V, kVectors>(lines, length, panel);
-        panel += length * kRows;
-      }
-    }
-  }
-
-  const float* One(int64_t row, float* patch) const {
-    const Corner corner = At(row);
-    float* to = patch;
-    for (int64_t i = 0; i < g.kernel_height; ++i) {
-      for (int64_t j = 0; j < g.kernel_width; ++j) {
-        const float* pixel = Pixel(corner, i, j);
-        for (int64_t c = 0; c < g.channels; ++c)
-          *to++ = pixel ? pixel[c] : 0.0f;
-      }
-    }
-    return patch;
-  }
-};
-
-template <class V, int kVectors, int kColumns, class Index, class Rows>
-void Tile(const SparseWeights& weights, const Rows& rows, int64_t row,
-          int64_t count, float* outputs, float* panel) {
-  rows.template Pack<V, kVectors>(row, count, panel);
-  alignas(64) float block[V::kLanes * kVectors * V::kLanes];
-  outputs += row * weights.units;
+  alignas(64) float block[V::kLanes * kVectors * V::kLanes] = {};
   for (int64_t n = 0; n < weights.units; n += V::kLanes) {
     const int64_t left = weights.units - n;
     const int64_t columns = left < V::kLanes ? left : V::kLanes;
-    // The lines of a last block that is not full are transposed too.
-    for (int i = static_cast<int>(columns) * kVectors; i < V::kLanes * kVectors;
-         ++i) {
-      V::Store(block + i * V::kLanes, V::Zero());
+    ColumnBlock<V, kVectors, kColumns, Index>(weights, panel, n, columns,
+                                              block);
+    StoreBlock<V, kVectors>(block, rows, columns, weights.units, outputs + n);
+  }
+}
+
+// Weight i of four times a row of the panel, onto sums i.
+template <class V, int kVectors, int i>
+inline void MultiplyOf(typename V::Four weights, const typename V::Type* x,
+                       typename V::Type (*acc)[kVectors]) {
+  for (int v = 0; v < kVectors; ++v) {
+    acc[i][v] = V::Fma(x[v], V::template Of<i>(weights), acc[i][v]);
+  }
+}
+
+// kSparsePanels: kColumns of a panel's 16 columns at a time, which read the
+// same inputs, so that a row of the panel is loaded once for all of them. Of a
+// single vector of rows, half of the weights come four by four, where loads are
+// dear.
+template <class V, int kVectors, int kColumns>
+void PanelProduct(const SparseWeights& weights, const float* panel,
+                  int64_t rows, float* outputs) {
+  constexpr int kRows = kVectors * V::kLanes;
+  constexpr int kByFour = V::kLoadsAreDear && kVectors == 1 ? kColumns / 2 : 0;
+  const uint16_t* indices = static_cast<const uint16_t*>(weights.indices);
+  alignas(64) float block[kSparsePanel * kRows];
+  for (int64_t n = 0; n < weights.units; n += kSparsePanel) {
+    const int64_t first = weights.starts[n / kSparsePanel];
+    const int64_t last = weights.starts[n / kSparsePanel + 1];
+    const int64_t left = weights.units - n;
+    for (int c = 0; c < kSparsePanel; c += kColumns) {
+      typename V::Type acc[kColumns][kVectors];
+      for (int i = 0; i < kColumns; ++i) {
+        for (int v = 0; v < kVectors; ++v) acc[i][v] = V::Zero();
+      }
+      const float* value = weights.values + first * kSparsePanel + c;
+      for (int64_t p = first; p < last; ++p, value += kSparsePanel) {
+        const float* row = panel + int64_t{indices[p]} * kRows;
+        typename V::Type x[kVectors];
+        for (int v = 0; v < kVectors; ++v) x[v] = V::Load(row + v * V::kLanes);
+        for (int i = 0; i < kByFour; i += 4) {
+          const typename V::Four four = V::LoadFour(value + i);
+          MultiplyOf<V, kVectors, 0>(four, x, acc + i);
+          MultiplyOf<V, kVectors, 1>(four, x, acc + i);
+          MultiplyOf<V, kVectors, 2>(four, x, acc + i);
+          MultiplyOf<V, kVectors, 3>(four, x, acc + i);
+        }
+        for (int i = kByFour; i < kColumns; ++i) {
+          const typename V::Type weight = V::Broadcast(value + i);
+          for (int v = 0; v < kVectors; ++v) {
+            acc[i][v] = V::Fma(x[v], weight, acc[i][v]);
+          }
+        }
+      }
+      for (int i = 0; i < kColumns; ++i) {
+        float bias = c + i < left ? weights.bias[n + c + i] : 0.0f;
+        AddBias<V, kVectors>(&bias, acc[i], block + (c + i) * kRows);
+      }
     }
-    Block<V, kVectors, kColumns, Index>(weights, panel, n, columns, block);
-    StoreBlock<V, kVectors>(block, count, columns, weights.units, outputs + n);
+    StoreColumns<V, kVectors>(block, rows,
+                              left < kSparsePanel ? left : kSparsePanel,
+                              weights.units, outputs + n);
   }
 }
 
-// Rows that one tile should take, of those that are left.
-template <class Level>
-inline int64_t TileRows(int64_t inputs, int64_t rows) {
-  int64_t most = Level::PanelRows(rows);
-  while (most > Level::kLanes && most * inputs > kPanelFloats) {
-    most = Level::PanelRows(most / 2);
-  }
-  return rows < most ? rows : most;
-}
-
-template <class Level, class Index, class Rows>
-void AllRows(const SparseWeights& weights, const Rows& source, int64_t rows,
-             float* outputs, float* scratch) {
-  for (int64_t row = 0; row < rows;) {
-    const int64_t count = TileRows<Level>(weights.inputs, rows - row);
-    if (count == 1) {
-      // With one row a block has the layout of the outputs.
-      Block<OneLane, 1, 4, Index>(weights, source.One(row, scratch), 0,
-                                  weights.units, outputs + row * weights.units);
-    } else {
-      Level::template Tiles<Index>(weights, source, row, count, outputs,
-                                   scratch);
+// kSparseBlocks: two segments at once, onto the sums of a chunk, which stay in
+// the first-level cache with the block's inputs.
+template <class V, int kVectors>
+void BlockProduct(const SparseWeights& weights, const float* panel,
+                  int64_t rows, float* outputs) {
+  constexpr int kRows = kVectors * V::kLanes;
+  const uint8_t* segment = weights.segments;
+  const float* value = weights.values;
+  const uint8_t* index = static_cast<const uint8_t*>(weights.indices);
+  alignas(64) float sums[kSparseChunk * kRows];
+  for (int64_t n = 0; n < weights.units; n += kSparseChunk) {
+    const int64_t left = weights.units - n;
+    const int64_t count = left < kSparseChunk ? left : kSparseChunk;
+    for (int i = 0; i < kSparseChunk * kRows; ++i) sums[i] = 0.0f;
+    for (int64_t k = 0; k < weights.inputs; k += kSparseBlock) {
+      const float* x = panel + k * kRows;
+      for (int64_t s = 0; s < count; s += 2) {
+        const int64_t longer = segment[2 * s + 1];
+        const int64_t shorter = s + 1 < count ? segment[2 * s + 3] : 0;
+        if (longer == 0) break;
+        float* to[2] = {sums + segment[2 * s] * kRows,
+                        sums + (shorter ? segment[2 * s + 2] : 0) * kRows};
+        typename V::Type acc[2][kVectors];
+        for (int v = 0; v < kVectors; ++v) {
+          acc[0][v] = V::Load(to[0] + v * V::kLanes);
+          acc[1][v] = V::Load(to[1] + v * V::kLanes);
+        }
+        const uint8_t* index1 = index + longer;
+        const float* value1 = value + longer;
+        int64_t p = 0;
+        for (; p + 4 <= shorter; p += 4) {
+          MultiplyFour<V, kVectors>(x, index + p, value + p, acc[0]);
+          MultiplyFour<V, kVectors>(x, index1 + p, value1 + p, acc[1]);
+        }
+        for (; p < shorter; ++p) {
+          MultiplyOne<V, kVectors>(x, index + p, value + p, acc[0]);
+          MultiplyOne<V, kVectors>(x, index1 + p, value1 + p, acc[1]);
+        }
+        for (; p < longer; ++p) {
+          MultiplyOne<V, kVectors>(x, index + p, value + p, acc[0]);
+        }
+        for (int v = 0; v < kVectors; ++v) {
+          if (shorter) V::Store(to[1] + v * V::kLanes, acc[1][v]);
+          V::Store(to[0] + v * V::kLanes, acc[0][v]);
+        }
+        value += longer + shorter;
+        index += longer + shorter;
+      }
+      segment += 2 * count;
     }
-    row += count;
+    for (int64_t c = 0; c < count; ++c) {
+      typename V::Type acc[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        acc[v] = V::Load(sums + c * kRows + v * V::kLanes);
+      }
+      AddBias<V, kVectors>(weights.bias + n + c, acc, sums + c * kRows);
+    }
+    StoreColumns<V, kVectors>(sums, rows, count, weights.units, outputs + n);
   }
-}
-
-template <class Level, class Rows>
-void AnyIndex(const SparseWeights& weights, const Rows& source, int64_t rows,
-              float* outputs, float* scratch) {
-  if (weights.index_bytes == 2) {
-    AllRows<Level, uint16_t>(weights, source, rows, outputs, scratch);
-  } else {
-    AllRows<Level, int32_t>(weights, source, rows, outputs, scratch);
-  }
-}
-
-template <class Level>
-int64_t Scratch(int64_t inputs, int64_t rows) {
-  return inputs * Level::PanelRows(TileRows<Level>(inputs, rows));
-}
-
-template <class Level>
-void Matmul(const SparseWeights* weights, const float* inputs, int64_t rows,
-            float* outputs, float* scratch) {
-  AnyIndex<Level>(*weights, MatrixRows{inputs, weights->inputs}, rows, outputs,
-                  scratch);
-}
-
-template <class Level>
-void Conv2d(const SparseWeights* weights, const ConvGeometry* geometry,
-            const float* inputs, float* outputs, float* scratch) {
-  const int64_t rows =
-      geometry->batch * geometry->out_height * geometry->out_width;
-  AnyIndex<Level>(*weights, Patches{*geometry, inputs}, rows, outputs, scratch);
 }

@@ -2,10 +2,11 @@
 //   vfmaq_f32     FMLA (V.4S, V.4S, V.4S)
 //   vld1q_dup_f32 LD1R (V.4S)
 //   vtrn1q, vtrn2q 4 x 4 transpose
-//   vmaxq_u16/u32 UMAX (V.8H, V.4S)
+//   vmaxq_u8/u16/u32 UMAX (V.16B, V.8H, V.4S)
 #include <arm_neon.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "sparse_matmul.h"
 
@@ -13,6 +14,10 @@ namespace keras_compress {
 namespace {
 
 #include "sparse_lanes.h"
+#include "sparse_rows.h"
+#include "sparse_units.h"
+// After what it puts together.
+#include "sparse_level.h"
 
 struct Lanes4 {
   using Type = float32x4_t;
@@ -30,9 +35,25 @@ struct Lanes4 {
     vst1q_f32(part, value);
     for (int64_t i = 0; i < count; ++i) to[i] = part[i];
   }
+  static constexpr bool kLoadsAreDear = false;
   static Type Broadcast(const float* from) { return vld1q_dup_f32(from); }
+  using Four = float32x4_t;
+  static Four LoadFour(const float* from) { return vld1q_f32(from); }
+  template <int i>
+  static Type Of(Four four) {
+    return vdupq_laneq_f32(four, i);
+  }
   static Type Fma(Type a, Type b, Type c) { return vfmaq_f32(c, a, b); }
   static Type Add(Type a, Type b) { return vaddq_f32(a, b); }
+  using Window = const float*;
+  static Window At(const float* table, int64_t window) {
+    return table + window * 4;
+  }
+  static Type Pick(Window window, const uint8_t* index) {
+    const float lanes[4] = {window[index[0] & 31], window[index[1] & 31],
+                            window[index[2] & 31], window[index[3] & 31]};
+    return vld1q_f32(lanes);
+  }
   static Type LowPairs(Type a, Type b) {
     return vreinterpretq_f32_f64(
         vtrn1q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)));
@@ -54,36 +75,46 @@ struct Lanes4 {
 };
 
 struct Neon {
-  static constexpr int kLanes = 4;
+  static constexpr int kTileCount = 4;
+  static constexpr TileKind kTiles[kTileCount] = {
+      MakeTile<Lanes4, 1, 4, 8>(), MakeTile<Lanes4, 2, 4, 8>(),
+      MakeTile<Lanes4, 4, 2, 4>(), MakeTile<Lanes4, 8, 2, 2>()};
+  static constexpr int kPanelTile = 2;
+  static constexpr int kFewRows = 4;
 
-  // Rows that the panel of a tile of `count` rows has.
-  static int64_t PanelRows(int64_t count) {
-    if (count <= 1) return 1;
-    if (count <= 4) return 4;
-    if (count <= 8) return 8;
-    if (count <= 16) return 16;
-    return 32;
+  static void FewPanels(const SparseWeights& weights, const float* const* lines,
+                        int64_t rows, float* outputs) {
+    if (rows == 1) {
+      FewPanelRows<Lanes4, 1, 4>(weights, lines, rows, outputs);
+    } else if (rows == 2) {
+      FewPanelRows<Lanes4, 2, 2>(weights, lines, rows, outputs);
+    } else {
+      FewPanelRows<Lanes4, 4, 1>(weights, lines, rows, outputs);
+    }
   }
 
-  template <class Index, class Rows>
-  static void Tiles(const SparseWeights& weights, const Rows& rows, int64_t row,
-                    int64_t count, float* outputs, float* panel) {
-    if (count <= 4) {
-      Tile<Lanes4, 1, 4, Index>(weights, rows, row, count, outputs, panel);
-    } else if (count <= 8) {
-      Tile<Lanes4, 2, 4, Index>(weights, rows, row, count, outputs, panel);
-    } else if (count <= 16) {
-      Tile<Lanes4, 4, 2, Index>(weights, rows, row, count, outputs, panel);
-    } else {
-      Tile<Lanes4, 8, 2, Index>(weights, rows, row, count, outputs, panel);
-    }
+  static int64_t TableFloats(int64_t inputs) {
+    return (inputs + kSparseWindow + 15) / 16 * 16;
+  }
+  static void MakeTable(const float* row, int64_t inputs, float* table) {
+    PadRow(row, inputs, table);
+  }
+  static void Lanes(const SparseWeights& weights, const float* table,
+                    float* outputs) {
+    LaneProduct<Lanes4>(weights, table, outputs);
   }
 };
 
-uint32_t MaxIndex(const void* indices, int index_bytes, int64_t count) {
+uint32_t MaxIndex(const void* indices, int64_t index_bytes, int64_t count) {
   uint32_t largest = 0;
   int64_t p = 0;
-  if (index_bytes == 2) {
+  if (index_bytes == 1) {
+    const uint8_t* from = static_cast<const uint8_t*>(indices);
+    uint8x16_t most = vdupq_n_u8(0);
+    for (; p + 16 <= count; p += 16) most = vmaxq_u8(most, vld1q_u8(from + p));
+    largest = vmaxvq_u8(most);
+    for (; p < count; ++p) largest = from[p] > largest ? from[p] : largest;
+  } else if (index_bytes == 2) {
     const uint16_t* from = static_cast<const uint16_t*>(indices);
     uint16x8_t most = vdupq_n_u16(0);
     for (; p + 8 <= count; p += 8) most = vmaxq_u16(most, vld1q_u16(from + p));

@@ -20,9 +20,28 @@ struct Lanes8 {
   static void StorePart(float* to, Type value, int64_t count) {
     _mm256_maskstore_ps(to, First(count), value);
   }
+  static constexpr bool kLoadsAreDear = false;
   static Type Broadcast(const float* from) { return _mm256_set1_ps(*from); }
+  using Four = __m256;
+  static Four LoadFour(const float* from) {
+    return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(from));
+  }
+  template <int i>
+  static Type Of(Four four) {
+    return _mm256_permute_ps(four, i * 0x55);
+  }
   static Type Fma(Type a, Type b, Type c) { return _mm256_fmadd_ps(a, b, c); }
   static Type Add(Type a, Type b) { return _mm256_add_ps(a, b); }
+  using Window = const float*;
+  static Window At(const float* table, int64_t window) {
+    return table + window * 4;
+  }
+  static Type Pick(Window window, const uint8_t* index) {
+    const __m256i lanes = _mm256_cvtepu8_epi32(
+        _mm_loadl_epi64(reinterpret_cast<const __m128i*>(index)));
+    return _mm256_i32gather_ps(
+        window, _mm256_and_si256(lanes, _mm256_set1_epi32(31)), 4);
+  }
   static Type LowPairs(Type a, Type b) {
     return _mm256_castpd_ps(
         _mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
@@ -69,7 +88,14 @@ struct Lanes4 {
   static void StorePart(float* to, Type value, int64_t count) {
     _mm_maskstore_ps(to, First(count), value);
   }
+  static constexpr bool kLoadsAreDear = false;
   static Type Broadcast(const float* from) { return _mm_set1_ps(*from); }
+  using Four = __m128;
+  static Four LoadFour(const float* from) { return _mm_loadu_ps(from); }
+  template <int i>
+  static Type Of(Four four) {
+    return _mm_permute_ps(four, i * 0x55);
+  }
   static Type Fma(Type a, Type b, Type c) { return _mm_fmadd_ps(a, b, c); }
   static Type Add(Type a, Type b) { return _mm_add_ps(a, b); }
   static void Transpose(Type* r) { _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]); }

@@ -118,9 +118,6 @@ TF_KernelBuilder* TF_NewKernelBuilder(const char* op, const char* device,
                                       void (*compute)(void*,
                                                       TF_OpKernelContext*),
                                       void (*destroy)(void*));
-void TF_KernelBuilder_TypeConstraint(TF_KernelBuilder* builder,
-                                     const char* attribute, TF_DataType type,
-                                     TF_Status* status);
 void TF_RegisterKernelBuilder(const char* name, TF_KernelBuilder* builder,
                               TF_Status* status);
 void TF_OpKernelConstruction_GetAttrSize(TF_OpKernelConstruction* construction,

@@ -1,5 +1,4 @@
 // The op KcSparseConv2D: a convolution of NHWC images with a sparse kernel.
-#include "../kernels/sparse_api.h"
 #include "conv_attributes.h"
 #include "register.h"
 #include "sparse_inputs.h"
@@ -7,39 +6,41 @@
 namespace keras_compress {
 namespace {
 
+struct Attributes {
+  WindowAttributes window;
+  int64_t layout;
+};
+
 void* Create(TF_OpKernelConstruction* construction) {
   Status status;
-  WindowAttributes* attributes = new WindowAttributes();
-  if (!attributes->Read(construction, "kernel_size", &status)) {
+  Attributes* attributes = new Attributes();
+  if (!attributes->window.Read(construction, "kernel_size", &status) ||
+      !ReadLayout(construction, &attributes->layout, &status)) {
     TF_OpKernelConstruction_Failure(construction, status.get());
   }
   return attributes;
 }
 
-void Delete(void* attributes) {
-  delete static_cast<WindowAttributes*>(attributes);
-}
+void Delete(void* attributes) { delete static_cast<Attributes*>(attributes); }
 
 void Compute(void* kernel, TF_OpKernelContext* context) {
-  const WindowAttributes& a = *static_cast<WindowAttributes*>(kernel);
+  const Attributes& a = *static_cast<Attributes*>(kernel);
   Status status;
-  const SparseInputs sparse(context, &status);
-  if (sparse.Check(4, &status)) {
-    const Tensor& inputs = sparse.inputs;
+  SparseInputs sparse(context, a.layout, &status);
+  const Tensor& images = sparse.inputs;
+  if (status.ok() && images.CheckRank("inputs", 4, &status) &&
+      sparse.Check(a.window.window[0] * a.window.window[1] * images.dim(3),
+                   &status)) {
     int64_t geometry[14];
-    a.Place(inputs, geometry);
+    a.window.Place(images, geometry);
     const int64_t dims[] = {geometry[0], geometry[12], geometry[13],
                             sparse.units()};
     const Tensor outputs = Tensor::Output(context, dims, 4, &status);
     if (status.ok()) {
       const int result =
-          kc_sparse_conv2d(inputs.data<float>(), geometry, sparse.units(),
-                           sparse.values.data<float>(),
-                           sparse.indices.data<void>(), sparse.index_bytes,
-                           sparse.values.dim(0), sparse.starts.data<int32_t>(),
-                           sparse.bias.data<float>(), outputs.data<float>());
-      CheckResult(result, sparse, a.window[0] * a.window[1] * inputs.dim(3),
-                  &status);
+          kc_sparse_conv2d(&sparse.matrix(), geometry, images.data<float>(),
+                           outputs.data<float>());
+      sparse.CheckResult(result, &status);
     }
   }
   if (!status.ok()) TF_OpKernelContext_Failure(context, status.get());
@@ -54,7 +55,7 @@ void RegisterSparseConv2D() {
   TF_OpDefinitionBuilderAddAttr(builder, "dilations: list(int) >= 2");
   TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, InferWindows);
   RegisterOp(builder);
-  RegisterSparseKernel("KcSparseConv2D", Create, Compute, Delete);
+  RegisterCpuKernel("KcSparseConv2D", Create, Compute, Delete);
 }
 
 }  // namespace keras_compress

@@ -1,115 +1,12 @@
 """Inference layers that store and multiply non-zero weights only."""
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_compress._validation import check_choice, check_int, invalid
-from keras_compress.functional.sparse import compress, decompress, index_dtype
-from keras_compress.layers.packed._storage import ChosenStorage
+from keras_compress._validation import check_choice, check_int
+from keras_compress.layers.packed._sparse_kernel import SparseKernel
 from keras_compress.layers.packed._windows import output_sizes, pair
 from keras_compress.ops import sparse_conv2d, sparse_matmul
-
-
-class SparseKernel(ChosenStorage, keras.layers.Layer):
-    """Variables of a kernel compressed by columns, one column an output.
-
-    `values` (float32) and `indices` (uint16, or int32 above 65,536 inputs) hold the
-    non-zero weights and their inputs, output after output; `starts` (int32) tells
-    where each output begins.
-    """
-
-    def __init__(self, nonzeros, activation=None, use_bias=True, **kwargs):
-        self.nonzeros = check_int("nonzeros", nonzeros, minimum=0)
-        super().__init__(**kwargs)
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
-        self.trainable = False
-        # The native op has no XLA kernel.
-        self.supports_jit = False
-
-    def add_kernel(self, inputs, outputs):
-        """Adds the variables of a kernel of this many inputs and outputs."""
-        self.kernel_shape = (inputs, outputs)
-        self.values = self._add("values", self.nonzeros, "float32")
-        self.indices = self._add("indices", self.nonzeros, index_dtype(inputs))
-        self.starts = self._add("starts", outputs + 1, "int32")
-        self.bias = self._add("bias", outputs, "float32") if self.use_bias else None
-
-    def fill(self, kernel, bias=None):
-        """Stores a kernel, whose non-zero weights must number `nonzeros`.
-
-        Args:
-            kernel: Array whose last axis is the outputs.
-            bias: Array of one number an output; `None` without `use_bias`.
-
-        Raises:
-            ValueError: If the layer is not built, there is no bias but a place for it,
-                or a shape or the number of non-zero weights does not fit.
-        """
-        self._check_built()
-        matrix = np.asarray(kernel, "float32").reshape(-1, np.shape(kernel)[-1])
-        if matrix.shape != self.kernel_shape:
-            raise invalid("kernel", f"of shape {self.kernel_shape}", matrix.shape)
-        values, indices, starts = compress(matrix)
-        if len(values) != self.nonzeros:
-            raise invalid("kernel", f"of {self.nonzeros} non-zeros", len(values))
-        if self.use_bias:
-            shape = None if bias is None else np.shape(bias)
-            if shape != self.kernel_shape[1:]:
-                raise invalid("bias", f"of shape {self.kernel_shape[1:]}", shape)
-        self.values.assign(values)
-        self.indices.assign(indices)
-        self.starts.assign(starts)
-        if self.bias is not None:
-            self.bias.assign(bias)
-
-    def effective_kernel(self):
-        """The kernel as a dense matrix of inputs by outputs, float32.
-
-        Raises:
-            ValueError: If the layer is not built.
-        """
-        self._check_built()
-        arrays = map(ops.convert_to_numpy, (self.values, self.indices, self.starts))
-        return decompress(*arrays, inputs=self.kernel_shape[0])
-
-    def finish(self, outputs):
-        """Casts to the compute dtype and applies the activation."""
-        outputs = ops.cast(outputs, self.compute_dtype)
-        return outputs if self.activation is None else self.activation(outputs)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "nonzeros": self.nonzeros,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-        }
-
-    def _add(self, name, length, dtype):
-        return self.add_weight(
-            name=name,
-            shape=(length,),
-            dtype=dtype,
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )
-
-    def _check_built(self):
-        if not self.built:
-            raise ValueError(
-                f"Layer {self.name!r} must be built before it has a kernel: call it "
-                "on data once, or call build(input_shape)."
-            )
-
-    def _arrays(self):
-        """What the ops take after the inputs."""
-        outputs = self.kernel_shape[1]
-        bias = ops.zeros((outputs,), "float32") if self.bias is None else self.bias
-        parts = (self.values, self.indices, self.starts, bias)
-        return [ops.convert_to_tensor(part) for part in parts]
 
 
 @keras.saving.register_keras_serializable("keras_compress")
@@ -120,7 +17,11 @@ class SparseDense(SparseKernel):
 
     Args:
         units: Positive integer, size of the output.
-        nonzeros: Integer >= 0, number of weights stored.
+        nonzeros: Integer >= 0, number of weights that are not zero.
+        layout: `"csc"`, `"panel16"`, `"lanes"` or `"kblock"`, how they are stored; see
+            `keras_compress.functional.sparse.compress`. The outputs are the same.
+        stored: Integer, length of `values`, in which some layouts have zeros. Defaults
+            to `nonzeros`.
         activation: As in `keras.layers.Dense`.
         use_bias: As in `keras.layers.Dense`.
         **kwargs: Arguments of `keras.layers.Layer`.
@@ -132,7 +33,7 @@ class SparseDense(SparseKernel):
         `(batch, ..., units)`.
 
     Raises:
-        ValueError: If `units` or `nonzeros` is out of range.
+        ValueError: If `units`, `nonzeros`, `layout` or `stored` is out of range.
 
     Example:
 
@@ -156,7 +57,9 @@ class SparseDense(SparseKernel):
     def call(self, inputs):
         # The op takes no tf.SparseTensor, which `keras.Input(sparse=True)` gives.
         inputs = ops.convert_to_tensor(ops.cast(inputs, "float32"), sparse=False)
-        return self.finish(sparse_matmul(inputs, *self._arrays()))
+        return self.finish(
+            sparse_matmul(inputs, *self.op_weights(), layout=self.layout)
+        )
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
@@ -174,7 +77,11 @@ class SparseConv2D(SparseKernel):
     Args:
         filters: Positive integer, number of output channels.
         kernel_size: Pair of integers, height and width of the window.
-        nonzeros: Integer >= 0, number of weights stored.
+        nonzeros: Integer >= 0, number of weights that are not zero.
+        layout: `"csc"`, `"panel16"`, `"lanes"` or `"kblock"`, how they are stored; see
+            `keras_compress.functional.sparse.compress`. The outputs are the same.
+        stored: Integer, length of `values`, in which some layouts have zeros. Defaults
+            to `nonzeros`.
         strides: Pair of integers.
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`.
@@ -237,7 +144,8 @@ class SparseConv2D(SparseKernel):
             inputs = ops.transpose(inputs, (0, 2, 3, 1))
         outputs = sparse_conv2d(
             inputs,
-            *self._arrays(),
+            *self.op_weights(),
+            layout=self.layout,
             kernel_size=self.kernel_size,
             strides=self.strides,
             padding=self.padding,
