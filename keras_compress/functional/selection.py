@@ -37,14 +37,12 @@ def lowest(scores, dropped, count):
         return np.zeros(scores.shape, bool) if dropped is None else dropped.copy()
     if count >= there:
         return np.ones(scores.shape, bool)
-    between = None
+    low, high = -np.inf, np.inf
     if there > 8 * SAMPLE:
-        between = _between(
-            scores, dropped, count, *_bracket(scores, dropped, count / there)
-        )
-    if between is None:
-        between = _between(scores, dropped, count, -np.inf, np.inf)
-    places, values, wanted = between
+        low, high = _bracket(scores, dropped, count / there)
+    places, values, wanted = _between(scores, dropped, count, low, high)
+    if not 0 < wanted <= len(values):  # the sample was that unlucky
+        places, values, wanted = _between(scores, dropped, count, -np.inf, np.inf)
     cut = np.partition(values, wanted - 1)[wanted - 1]
     ties = places[values == cut][: wanted - int(np.count_nonzero(values < cut))]
     marked = np.less(scores, cut)
@@ -72,11 +70,7 @@ def _bracket(scores, dropped, share):
 
 
 def _between(scores, dropped, count, low, high):
-    """What lies between two numbers: its places, values, and how many are wanted.
-
-    Returns:
-        A tuple, or `None` if the threshold is not there.
-    """
+    """What lies between two numbers: its places, values, and how many are wanted."""
     places, values = [], []
     for start in range(0, scores.size, BLOCK):
         block = scores[start : start + BLOCK]
@@ -89,5 +83,4 @@ def _between(scores, dropped, count, low, high):
         found = np.flatnonzero(upto ^ below)
         places.append(found + start)
         values.append(block[found])
-    places, values = np.concatenate(places), np.concatenate(values)
-    return (places, values, count) if 0 < count <= len(values) else None
+    return np.concatenate(places), np.concatenate(values), count

@@ -117,10 +117,12 @@ class Pruned:
         return {**super().get_config(), "pattern": self.pattern}
 
     def _kernel_and_mask(self):
-        """Both as matrices, in which patterns are read."""
-        kernel = ops.convert_to_numpy(self.kernel).astype("float32", copy=False)
-        mask = ops.convert_to_numpy(self.mask)
-        return kernel.reshape(self.matrix_shape), mask.reshape(self.matrix_shape)
+        """Both as matrices, in which patterns are read; not to be written to."""
+        kernel = _view(self.kernel).astype("float32", copy=False)
+        return (
+            kernel.reshape(self.matrix_shape),
+            _view(self.mask).reshape(self.matrix_shape),
+        )
 
     def _as_matrix(self, scores):
         scores = np.asarray(scores)
@@ -141,6 +143,11 @@ class Pruned:
                 f"Layer {self.name!r} must be built before it can be pruned: call it "
                 "or its model on data first."
             )
+
+
+def _view(variable):
+    """What a variable holds, which for a large kernel is not copied without need."""
+    return np.asarray(ops.convert_to_tensor(variable))
 
 
 def prune_together(layers, sparsity, *, scores=None, regrow=True, splice=False):

@@ -1,6 +1,6 @@
 """Deep Compression: prune, share weights, train the centroids, and a small file.
 
-python examples/07_deep_compression.py [--smoke]
+python examples/08_deep_compression.py [--smoke]
 """
 
 import sys

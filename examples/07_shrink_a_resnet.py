@@ -1,6 +1,6 @@
 """Take half of the filters out of a small ResNet: a network of the same kind, smaller.
 
-python examples/06_shrink_a_resnet.py [--smoke]
+python examples/07_shrink_a_resnet.py [--smoke]
 """
 
 import sys

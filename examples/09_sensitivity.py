@@ -1,6 +1,6 @@
 """Ask each layer how much pruning it can bear, and prune by the answers.
 
-python examples/07_sensitivity.py [--smoke]
+python examples/09_sensitivity.py [--smoke]
 """
 
 import sys
