@@ -86,10 +86,12 @@ class Border:
     weighs = gives_bits = False
 
     def __post_init__(self):
-        sides = [side for axis in self.padding for side in axis]
-        if len(self.padding) != 2 or len(sides) != 4:
+        pairs = self.padding if isinstance(self.padding, list | tuple) else ()
+        if len(pairs) != 2 or not all(
+            isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
+        ):
             raise invalid("padding", "two pairs of integers", self.padding)
-        for side in sides:
+        for side in (side for pair in pairs for side in pair):
             check_int("padding", side, minimum=0)
 
     def __call__(self, inputs):

@@ -17,8 +17,10 @@ def dense(weights, layout, inputs, units):
     """The kernel with its zeros, `(inputs, units)`."""
     rows, columns = positions(weights, layout, inputs, units)
     # Lanes without a weight may look behind the last input, and be behind the last
-    # unit, as a panel's last columns may.
-    shape = tf.stack([inputs + WINDOW, units + GROUP])
+    # unit, as a panel's last columns may. Others may not, and are refused.
+    rows_behind = WINDOW if layout == "lanes" else 0
+    units_behind = {"lanes": GROUP, "panel16": PANEL}.get(layout, 0)
+    shape = tf.stack([inputs + rows_behind, units + units_behind])
     at = tf.stack([rows, columns], 1)
     kernel = tf.scatter_nd(at, tf.reshape(weights[0], [-1]), shape)
     return kernel[:inputs, :units]

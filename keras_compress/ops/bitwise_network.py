@@ -55,6 +55,8 @@ def xnor_network(inputs, stages, *, scale=None, bias=None, outputs="float32"):
     inputs, dtype = signs_or_words(inputs)
     if inputs.shape.rank not in (2, 4):
         raise invalid("inputs", "of two axes or four", inputs.shape)
+    if inputs.dtype != tf.uint32 and not steps[0].weighs:
+        raise invalid("inputs", "packed signs for these stages", inputs.dtype.name)
     op = native_op("kc_xnor_stages")
     ends = {"scale": scale, "bias": bias}
     if op is None:
@@ -109,7 +111,10 @@ def network_function(
         for name, value in floats.items()
     }
     steps = _checked(stages, **floats, outputs=outputs)
-    whole = functools.partial(xnor_network, stages=steps, outputs=outputs, **floats)
+
+    def whole(inputs):
+        return xnor_network(inputs, steps, outputs=outputs, **floats)
+
     if inputs_shape is not None:
         # Once as it is meant to be called, so that what is wrong is said here.
         whole(tf.zeros([0, *inputs_shape]))

@@ -126,6 +126,7 @@ def sparse_conv2d(
         "dilations": dilations,
     }
     bias = tf.convert_to_tensor(bias, tf.float32)
+    shape = _conv2d_shape(inputs.shape, bias.shape, **attributes)
     op = native_op("kc_sparse_conv2d")
     if op is None:
         kernel = _dense(weights, layout, _patch(inputs, kernel_size), bias)
@@ -134,7 +135,6 @@ def sparse_conv2d(
         outputs = op(
             inputs=inputs, bias=bias, parts=weights, layout=layout, **attributes
         )
-    shape = _conv2d_shape(inputs.shape, bias.shape, **attributes)
     return tf.cast(tf.ensure_shape(outputs, shape), dtype)
 
 
@@ -225,6 +225,9 @@ def _conv2d_shape(inputs, bias, *, kernel_size, strides, padding, dilations):
             reach = (kernel_size[axis] - 1) * dilations[axis] + 1
             window = size if padding == "same" else max(size - reach + 1, 0)
             size = -(-window // strides[axis])
+            if size == 0 and inputs[1 + axis] > 0:
+                expected = f"at least {reach} pixels high and wide for this window"
+                raise invalid("inputs", expected, inputs)
         sizes.append(size)
     batch = inputs[0] if inputs.rank is not None else None
     return [batch, *sizes, bias[0] if bias.rank is not None else None]

@@ -157,7 +157,8 @@ class Frames(keras.utils.PyDataset):
             speech, noise = spectra.spectra(np.stack([one.speech, one.noise]))
             heard.append(spectra.log_magnitudes(speech + noise))
             mask.append(spectra.ideal_mask(speech, noise))
-        self.heard, self.mask = np.concatenate(heard), np.concatenate(mask)
+        self.heard, self.ideal = np.concatenate(heard), np.concatenate(mask)
+        self.mask = self.ideal
         self.mean = np.mean(np.exp(self.heard)) - spectra.SILENCE
         self.order = self.random.permutation(len(self.heard))
         if self.teacher is not None:
@@ -166,7 +167,7 @@ class Frames(keras.utils.PyDataset):
     def _ask_teacher(self):
         logits = self.teacher.predict(self.heard, batch_size=4096, verbose=0)
         said = 0.5 + 0.5 * np.tanh(0.5 * logits)  # sigmoid, without overflow
-        self.mask = (1.0 - self.alpha) * self.mask + self.alpha * said
+        self.mask = (1.0 - self.alpha) * self.ideal + self.alpha * said
 
 
 def train(

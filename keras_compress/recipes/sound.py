@@ -1,6 +1,7 @@
 """Sounds of one channel, out of wav files and into them."""
 
 import math
+import struct
 import warnings
 
 import numpy as np
@@ -30,7 +31,8 @@ def read_wav(path, rate):
         warnings.simplefilter("ignore", wavfile.WavFileWarning)
         try:
             found, samples = wavfile.read(path)
-        except ValueError as error:
+        # The latter two of files that end within their header.
+        except (ValueError, struct.error, UnboundLocalError) as error:
             raise invalid("path", f"a wav file ({error})", str(path)) from error
     if not samples.size:
         raise invalid("path", "a wav file with samples", str(path))

@@ -78,6 +78,7 @@ bool Network(int64_t batch, int64_t size, uint64_t seed) {
   stages[1].window[0] = stages[1].window[1] = 2;
   stages[1].strides[0] = stages[1].strides[1] = 2;
   stages[1].same = 1;
+  stages[1].channels = 2;
   stages[2].kind = KC_XNOR_BORDER;
   stages[2].border[0] = stages[2].border[3] = 1;
   stages[2].border[1] = stages[2].border[2] = 2;

@@ -331,3 +331,36 @@ def test_bad_arguments_are_refused(name, change):
 def test_bad_stages_are_refused(name, make):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
         make()
+
+
+@needs_library
+def test_a_pooling_of_other_words_is_refused():
+    for words in (0, 1, 5):
+        steps = [stages.Pooling((2, 2), words=words)]
+        with pytest.raises(tf.errors.InvalidArgumentError, match="does not follow"):
+            ops.xnor_network(tf.zeros([1, 2, 2, 4], tf.uint32), steps, outputs="bits")
+
+
+@TWINS
+def test_bits_are_moved_but_no_floats(twins):
+    steps = [stages.Flatten(), product(0, 64, 3, bits=False)]
+    with within(twins), pytest.raises(ValueError, match="packed signs for these"):
+        ops.xnor_network(tf.zeros([1, 1, 1, 64]), steps)
+
+
+@pytest.mark.parametrize(
+    "padding", [1, ((1, 2, 3), (4,)), ((1, 1),), ((1, 1), (0, -1))]
+)
+def test_a_border_is_two_pairs(padding):
+    with pytest.raises(ValueError, match="`padding` must be"):
+        stages.Border(padding)
+
+
+@needs_library
+def test_a_border_beyond_all_memory_is_refused():
+    weights = sign_images.pack_conv2d_kernel(np.ones((2, 2, 128, 1), np.float32))
+    images = tf.zeros([1, 5, 5, 128])
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        ops.xnor_conv2d(
+            images, *weights, kernel_size=2, dilations=2**31 - 5, padding="same"
+        )

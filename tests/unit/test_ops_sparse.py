@@ -1,5 +1,7 @@
 """Do the sparse ops equal their twins, refuse what is wrong, and know their shapes?"""
 
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -510,3 +512,62 @@ def test_times_rise_with_the_batch():
         assert times[3] == pytest.approx(2 * times[2])
     with pytest.raises(ValueError, match="`layout` must be one of"):
         product_time("coo", 1000, 99, 99, 1)
+
+
+@pytest.mark.parametrize("twins", [False, True])
+def test_images_that_no_window_fits_into_are_refused(twins):
+    weights = compress(np.ones((25, 2), np.float32))
+    images = tf.zeros([1, 3, 6, 1])
+
+    within = ops.twins() if twins else contextlib.nullcontext()
+    with within, pytest.raises(ValueError, match="at least 5 pixels high and wide"):
+        ops.sparse_conv2d(images, weights, np.zeros(2, "f"), kernel_size=5)
+
+
+@needs_library
+def test_an_unknown_image_that_no_window_fits_into_is_refused():
+    weights = compress(np.ones((25, 2), np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1])])
+    def convolve(images):
+        return ops.sparse_conv2d(images, weights, np.zeros(2, "f"), kernel_size=5)
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at least 5 pixels high"):
+        convolve(tf.zeros([1, 3, 6, 1]))
+
+
+@needs_library
+@pytest.mark.parametrize("side", [2**16, 2**30, 2**31 - 1])
+def test_a_window_beyond_counting_is_refused(side):
+    weights = compress(np.zeros((0, 1), np.float32))
+    with pytest.raises(
+        (tf.errors.InvalidArgumentError, ValueError), match=r"window|2\^31"
+    ):
+        ops.sparse_conv2d(
+            np.ones((1, 1, 1, 1), "f"),
+            weights,
+            np.zeros(1, "f"),
+            kernel_size=side,
+            padding="same",
+        )
+
+
+@needs_library
+def test_two_segments_of_one_output_are_refused():
+    weights = compress(np.float32([[2.0, 3.0]]), "kblock")
+    names = PARTS["kblock"]
+    parts = dict(zip(names, weights, strict=True))
+    parts["segments"] = np.uint8([0, 1, 0, 1])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        ops.sparse_matmul(
+            [[1.0]], [parts[name] for name in names], [0.0, 0.0], layout="kblock"
+        )
+
+
+@pytest.mark.parametrize("layout", ["csc", "panel16"])
+def test_the_twin_drops_no_weight_that_has_no_place(layout):
+    weights = list(compress(np.ones((2, 16), np.float32), layout))
+    at = PARTS[layout].index("indices")
+    weights[at] = weights[at] + np.uint16(2)
+    with ops.twins(), pytest.raises(tf.errors.InvalidArgumentError):
+        ops.sparse_matmul([[1.0, 1.0]], weights, np.zeros(16, "f"), layout=layout)

@@ -40,7 +40,9 @@ int64_t Parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
 
 // Whether the lengths of the arrays go together.
 bool Fits(const KcSparseMatrix& m) {
-  if (m.inputs < 0 || m.units < 0 || m.value_count < 0 || m.index_count < 0) {
+  // No more than indices reach, so that sizes can be multiplied.
+  if (m.inputs < 0 || m.inputs > INT32_MAX || m.units < 0 ||
+      m.units > INT32_MAX || m.value_count < 0 || m.index_count < 0) {
     return false;
   }
   const int64_t panels = Parts(m.units, kSparsePanel);
@@ -92,12 +94,17 @@ int CheckBlocks(const KcSparseMatrix& m, const SparseKernels& kernels) {
     const int64_t left = m.units - n;
     const int64_t count = left < kSparseChunk ? left : kSparseChunk;
     for (int64_t k = 0; k < m.inputs; k += kSparseBlock) {
-      int sum = segment[1];
-      bool good = segment[0] < count;
-      for (int64_t s = 1; s < count; ++s) {
-        sum += segment[2 * s + 1];
-        good &= segment[2 * s] < count;
-        good &= segment[2 * s + 1] <= segment[2 * s - 1];
+      int sum = 0;
+      bool good = true;
+      uint64_t seen = 0;  // of kSparseChunk places
+      for (int64_t s = 0; s < count; ++s) {
+        const uint8_t place = segment[2 * s];
+        const uint8_t length = segment[2 * s + 1];
+        sum += length;
+        good &= place < count && (s == 0 || length <= segment[2 * s - 1]);
+        const uint64_t bit = uint64_t{length > 0} << (place % kSparseChunk);
+        good &= (seen & bit) == 0;
+        seen |= bit;
       }
       segment += 2 * count;
       if (!good || total + sum > m.value_count) return KC_SPARSE_SEGMENTS;

@@ -18,8 +18,9 @@ enum KcSparseResult {
   KC_SPARSE_ARGUMENT = 4,  // a size is negative, or does not fit the others
   KC_SPARSE_WINDOWS = 5,   // a window begins after the inputs
   KC_SPARSE_ORDER = 6,     // not every number below the length once
-  KC_SPARSE_SEGMENTS = 7   // a place outside the chunk, a length that is more
-                           // than the one before, or their sum is not the end
+  KC_SPARSE_SEGMENTS = 7   // a place outside the chunk or twice in a block, a
+                           // length that is more than the one before, or their
+                           // sum is not the end
 };
 
 // The weights of sparse_matmul.h with the lengths of their arrays; what a

@@ -322,6 +322,12 @@ int Convolve(const KcXnorLayer& layer, const ConvGeometry& g, bool zeros,
   const XnorKernels& kernels = *ActiveLevel().xnor;
   Plan plan(layer, g, zeros);
   if (g.batch == 0 || plan.places == 0) return KC_XNOR_OK;
+  int64_t frame = 0;  // words of an image with its border
+  if (__builtin_mul_overflow(plan.height, plan.width, &frame) ||
+      __builtin_mul_overflow(frame, plan.pixel, &frame) ||
+      frame > (int64_t{1} << 46) / plan.group) {
+    return KC_XNOR_MEMORY;
+  }
   if (!plan.Fill(kernels)) return KC_XNOR_MEMORY;
   const int64_t groups = (g.batch + plan.group - 1) / plan.group;
   const bool stream = Streams(static_cast<int>(layer.output), layer.units,

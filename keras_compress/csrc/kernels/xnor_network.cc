@@ -105,8 +105,8 @@ bool Follow(const KcXnorStage& stage, bool last, Images* at) {
   } else if (!at->packed) {
     return false;
   } else if (stage.kind == KC_XNOR_POOLING) {
-    if (!Moves(stage) || (sizes[3] > 0 && stage.layer.flips == nullptr) ||
-        !Slide(stage, at)) {
+    if (!Moves(stage) || sizes[3] != stage.channels ||
+        (sizes[3] > 0 && stage.layer.flips == nullptr) || !Slide(stage, at)) {
       return false;
     }
   } else if (stage.kind == KC_XNOR_BORDER) {

@@ -21,7 +21,7 @@ enum KcXnorStageKind {
 struct KcXnorStage {
   int64_t kind;
   KcXnorLayer layer;  // of a pooling, `flips` alone
-  int64_t channels;   // of a convolution
+  int64_t channels;   // of a convolution; of a pooling, words
   int64_t window[2];  // height, width
   int64_t strides[2];
   int64_t dilations[2];

@@ -21,10 +21,12 @@ bool ReadPair(TF_OpKernelConstruction* construction, const char* name,
   TF_OpKernelConstruction_GetAttrInt64List(construction, name, pair, 2,
                                            status->get());
   if (!status->ok()) return false;
-  if (pair[0] < 1 || pair[1] < 1) {
-    return status->Invalid(
-        "`" + std::string(name) + "` must be two integers >= 1. Received: " +
-        std::to_string(pair[0]) + ", " + std::to_string(pair[1]));
+  if (pair[0] < 1 || pair[1] < 1 || pair[0] > INT32_MAX ||
+      pair[1] > INT32_MAX) {
+    return status->Invalid("`" + std::string(name) +
+                           "` must be two integers in [1, 2^31). Received: " +
+                           std::to_string(pair[0]) + ", " +
+                           std::to_string(pair[1]));
   }
   return true;
 }
@@ -36,6 +38,11 @@ bool WindowAttributes::Read(TF_OpKernelConstruction* construction,
   if (!ReadPair(construction, name, window, status) ||
       !ReadPair(construction, "strides", strides, status)) {
     return false;
+  }
+  // So that the numbers in a window can be counted.
+  if (window[0] * window[1] > INT32_MAX) {
+    return status->Invalid("`" + std::string(name) +
+                           "` must be a window of less than 2^31 pixels");
   }
   if (strcmp(name, "kernel_size") == 0 &&
       !ReadPair(construction, "dilations", dilations, status)) {

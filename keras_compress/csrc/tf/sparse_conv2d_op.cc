@@ -33,6 +33,10 @@ void Compute(void* kernel, TF_OpKernelContext* context) {
                    &status)) {
     int64_t geometry[14];
     a.window.Place(images, geometry);
+    if (!a.window.Fits(images, geometry, &status)) {
+      TF_OpKernelContext_Failure(context, status.get());
+      return;
+    }
     const int64_t dims[] = {geometry[0], geometry[12], geometry[13],
                             sparse.units()};
     const Tensor outputs = Tensor::Output(context, dims, 4, &status);

@@ -44,6 +44,10 @@ bool ReadStage(const int64_t* n, int64_t index, bool last, int64_t output,
   if (n[0] > KC_XNOR_FLATTEN) return Wrong(index, status);
   const int64_t flags = n[3];
   stage->kind = n[0];
+  if (last && stage->kind != KC_XNOR_PRODUCT &&
+      stage->kind != KC_XNOR_CONVOLUTION && output != XnorInputs::kBits) {
+    return status->Invalid("Stages that move bits give bits alone");
+  }
   for (int i = 0; i < 2; ++i) {
     stage->window[i] = n[4 + i];
     stage->strides[i] = n[6 + i];
@@ -54,6 +58,7 @@ bool ReadStage(const int64_t* n, int64_t index, bool last, int64_t output,
   stage->zeros = n[11];
   KcXnorLayer* layer = &stage->layer;
   if (stage->kind == KC_XNOR_POOLING) {
+    stage->channels = n[1];
     layer->flips = static_cast<const uint32_t*>(
         arrays->Take("flips", TF_UINT32, n[1], status));
     return status->ok();
