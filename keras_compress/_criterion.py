@@ -59,12 +59,22 @@ class Criterion:
             raise invalid("criterion", expected, criterion)
         if refit not in (None, True, False):
             raise invalid("refit", "True, False or None", refit)
+        self._given = criterion
         self._function = criterion if callable(criterion) else CRITERIA[criterion]
         self._refits = criterion == "brain_surgeon" if refit is None else refit
         if data is not None and self._function is None and not self._refits:
             expected = "None: magnitudes need no data, unless with `refit`"
             raise invalid("data", expected, type(data))
+        # A function may do without.
+        named = isinstance(criterion, str) and self._function is not None
+        if data is None and (named or self._refits):
+            raise invalid("data", f"given for criterion={criterion!r}", None)
         self._known = {"data": data, "targets": targets, "loss": loss}
+
+    @property
+    def refits(self):
+        """Whether weights are fitted when masks have changed."""
+        return self._refits
 
     @property
     def looks_at_more(self):
@@ -85,6 +95,11 @@ class Criterion:
         if not self.looks_at_more:
             yield [None] * len(layers)
             return
+        for layer in layers:
+            if getattr(layer, "is_clustered", False):
+                expected = f"'magnitude' without `refit` for {layer.name!r}, whose "
+                expected += "weights are shared: prune first, then share"
+                raise invalid("criterion", expected, self._given)
         evidence = Evidence(model, layers, **self._known)
         if self._function is None:
             scores = [None] * len(layers)

@@ -113,8 +113,14 @@ class Evidence:
             if self.targets is not None:
                 expected = "None with a dataset, which holds them"
                 raise invalid("targets", expected, type(self.targets))
+            if self.data.cardinality() == tf.data.INFINITE_CARDINALITY:
+                raise invalid("data", "a dataset that ends", self.data)
+            empty = True
             for element in self.data:
+                empty = False
                 yield keras.utils.unpack_x_y_sample_weight(element)
+            if empty:
+                raise invalid("data", "a dataset of a batch or more", self.data)
             return
         arrays = check_data("data", self.model, self.data)
         # A structure of none if there are no targets.

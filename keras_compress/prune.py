@@ -3,6 +3,7 @@
 from keras_compress._criterion import Criterion
 from keras_compress._rebuild import check_model
 from keras_compress._validation import check_choice, check_real
+from keras_compress.functional.masks import check_sparsity
 from keras_compress.layers.pruned import Prune, is_pruned, prune_together
 from keras_compress.swap import matching
 
@@ -82,6 +83,8 @@ def prune(
     sparsity = check_real("sparsity", sparsity, minimum=0.0, maximum=1.0)
     check_choice("scope", scope, ("layer", "global"))
     layers = pruned_layers(model, where)
+    for layer in layers:
+        check_sparsity("sparsity", sparsity, layer.pattern)
     chosen = Criterion(criterion, data=data, targets=targets, loss=loss, refit=refit)
     with chosen.judging(model, layers) as scores:
         if scope == "global":

@@ -100,6 +100,10 @@ def sensitivity(
     check_int("retrain", retrain, minimum=0)
     if retrain and train_data is None:
         raise invalid("train_data", "given with `retrain`", None)
+    if data is not None or error is None:
+        _check_pair("data", data)
+    if train_data is not None:
+        _check_pair("train_data", train_data)
     if error is not None and not callable(error):
         raise invalid("error", "a function of a model", error)
     if isinstance(technique, Prune):
@@ -156,10 +160,13 @@ def _pruned(model, chosen, technique, levels, data):
     start = [(x, ops.convert_to_numpy(x)) for x in [*small.variables, *optimizer]]
 
     def candidates(layer):
-        most = max_sparsity(layer.pattern)
+        most = max_sparsity(layer.pattern) + 1e-12  # 1 - 4 / 5 is less than 0.2
+        if min(levels) > most:
+            expected = f"some up to {most:g}, for the pattern {layer.pattern!r}"
+            raise invalid("levels", expected, levels)
         for level in levels:
             if level <= most:
-                layer.prune(sparsity=max(level, layer.sparsity))
+                layer.prune(sparsity=max(level, layer.unit_sparsity))
                 yield level, small
                 for variable, value in start:
                     variable.assign(value)
@@ -244,6 +251,12 @@ class _Measured:
                 return 1.0 - float(value)
         self.name = "loss"
         return float(found["loss"])
+
+
+def _check_pair(name, data):
+    pair = isinstance(data, tuple | list) and len(data) == 2
+    if not pair and not isinstance(data, tf.data.Dataset):
+        raise invalid(name, "arrays (x, y), or a batched tf.data.Dataset", type(data))
 
 
 def _arguments(data):

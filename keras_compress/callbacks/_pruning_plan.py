@@ -7,7 +7,11 @@ from keras_compress._validation import check_real, invalid
 from keras_compress.callbacks._pruned_layers import matching
 from keras_compress.functional import budgets
 from keras_compress.functional.cost import sparse_bytes
-from keras_compress.functional.masks import check_sparsity, max_sparsity
+from keras_compress.functional.masks import (
+    check_sparsity,
+    max_sparsity,
+    most_dropped,
+)
 from keras_compress.layers.pruned import prune_together, total_sparsity
 from keras_compress.report.weight_uses import weight_uses
 
@@ -158,8 +162,15 @@ class _Budget:
         self._most = self._fixed + float(np.dot(self._costs, self._sizes))
         name = f"target[{what!r}]"
         self._budget = budgets.check_budget(name, amount, dense or self._most)
-        if self._budget < self._fixed:
-            raise invalid(name, f"at least {self._fixed:,} for these layers", amount)
+        least = budgets.least(
+            self._fixed,
+            self._costs,
+            self._sizes,
+            [most_dropped(*layer.matrix_shape, layer.pattern) for layer in layers],
+        )
+        if self._budget < least:
+            raise invalid(name, f"at least {least:,.0f} for these layers", amount)
+        self._highest = min(max_sparsity(layer.pattern) for layer in layers)
         for layer in layers:
             check_sparsity("target", self._uniform(self._budget), layer.pattern)
 
@@ -175,7 +186,7 @@ class _Budget:
         before = [ops.convert_to_numpy(layer.mask) for layer in self.layers]
         self._prune(sparsity, splice, scores)
         # Blocks and rounding may keep a few more weights than was reckoned.
-        low, high = sparsity, 1.0
+        low, high = sparsity, self._highest
         fits = not self._exceeds(allowed)
         while not fits and high - low > 1 / sum(self._sizes):
             middle = (low + high) / 2
@@ -226,7 +237,7 @@ class _Budget:
 
 def _prune(layer, sparsity, splice, scores):
     # What is pruned stays pruned.
-    wanted = max(sparsity, layer.sparsity)
+    wanted = max(sparsity, layer.unit_sparsity)
     how = {"scores": scores[id(layer)], "regrow": False, "splice": splice}
     layer.prune(sparsity=wanted, **how)
 

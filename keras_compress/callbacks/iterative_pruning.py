@@ -2,13 +2,12 @@
 
 import warnings
 
-from keras import ops
-
 from keras_compress._criterion import Criterion
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.callbacks import _optimizer, _pruned_layers, _pruning_plan
 from keras_compress.callbacks._progress import ProgressCallback
 from keras_compress.callbacks._retraining_dropout import RetrainingDropout
+from keras_compress.callbacks._rewind import REWINDS, rewound
 from keras_compress.distillation.distiller import Distiller
 from keras_compress.functional.regrowth import exchanged_share
 from keras_compress.layers._regrowth import exchange
@@ -17,7 +16,6 @@ from keras_compress.schedules import Schedule
 
 # Without a frequency, a mask is renewed each time this share of the fit has passed.
 UPDATE_EVERY = 0.01
-REWINDS = ("weights", "learning_rate")
 
 
 class IterativePruning(ProgressCallback):
@@ -144,6 +142,9 @@ class IterativePruning(ProgressCallback):
         self.regrow = regrow
         self.rewind = check_choice("rewind", rewind, (None, *REWINDS))
         self._criterion = Criterion(criterion, data=data, targets=targets, refit=refit)
+        if rewind == "weights" and self._criterion.refits:
+            expected = 'False with rewind="weights", which undoes it'
+            raise invalid("refit", expected, refit)
         self.criterion = criterion
         self.exclude = _pruned_layers.check_globs("exclude", exclude)
         if not isinstance(rescale_dropout, bool):
@@ -167,13 +168,14 @@ class IterativePruning(ProgressCallback):
             network, layers, self.schedule, self.scope, self.target
         )
         # Its slots are part of what is read and rewound; `fit` makes them too late.
-        with self.model.distribute_strategy.scope():
-            self.model.optimizer.build(self.model.trainable_variables)
+        if not self.model.optimizer.built:
+            with self.model.distribute_strategy.scope():
+                self.model.optimizer.build(self.model.trainable_variables)
         if self.regrow == "momentum":
             _optimizer.check_momentum(self.model.optimizer)
             _pruning_plan.check_room_to_move(layers)
         if self.rewind is not None:
-            self._start = self._state()
+            self._start = rewound(self.model, network, self.rewind)
         self._dropout = None
         if self.rescale_dropout:
             scope = self.model.distribute_strategy.scope()
@@ -186,7 +188,11 @@ class IterativePruning(ProgressCallback):
 
     def on_progress(self, progress):
         if self._is_due(progress):
-            self._prune(progress)
+            try:
+                self._prune(progress)
+            except BaseException:
+                self._retrain(False)  # Keras calls no `on_train_end` then
+                raise
             self._last_progress = progress
             self._last_step = _optimizer.steps_of(self.model.optimizer)
             self._reached = total_sparsity(self._layers)
@@ -241,8 +247,9 @@ class IterativePruning(ProgressCallback):
     def _prune(self, progress):
         before = total_sparsity(self._layers)
         wanted = self.schedule(progress)
-        # Data need not be looked at again where nothing more is to go.
-        if wanted != self._wanted or not self._criterion.looks_at_more:
+        # Data need not be looked at again where nothing more is to go, or to come.
+        changes = wanted != self._wanted or self.regrow is True
+        if changes or not self._criterion.looks_at_more:
             self._wanted = wanted
             with self._criterion.judging(self._network, self._layers) as scores:
                 by_layer = dict(zip(map(id, self._layers), scores, strict=True))
@@ -262,18 +269,13 @@ class IterativePruning(ProgressCallback):
             return  # nothing has moved yet
         share = exchanged_share(progress / self.schedule.end)
         for part in self._parts:
-            kernels = [layer.kernel for layer in part.layers]
-            momenta = _optimizer.momentum_of(self.model.optimizer, kernels)
-            exchange(
-                part.layers, momenta, share, between_layers=part.moves_between_layers
-            )
-
-    def _state(self):
-        """What a rewind brings back: pairs of a variable and its value."""
-        variables = list(self.model.optimizer.variables)
-        if self.rewind == "weights":
-            variables += self.model.trainable_variables
-        return [(variable, ops.convert_to_numpy(variable)) for variable in variables]
+            # Frozen layers follow the schedule; they have no momentum to regrow by.
+            layers = [layer for layer in part.layers if layer.kernel.trainable]
+            if layers:
+                kernels = [layer.kernel for layer in layers]
+                momenta = _optimizer.momentum_of(self.model.optimizer, kernels)
+                between = part.moves_between_layers
+                exchange(layers, momenta, share, between_layers=between)
 
     def _retrain(self, begins):
         """Sets what differs in a fit with this callback, and sets it back."""

@@ -47,6 +47,15 @@ def check_budget(name, amount, dense):
     return share * dense
 
 
+def least(fixed, costs, sizes, dropped):
+    """What is spent at least: by what is fixed and by weights that have to stay.
+
+    >>> least(10.0, costs=[1.0, 2.0], sizes=[100, 50], dropped=[100, 25])
+    60.0
+    """
+    return fixed + float(np.dot(costs, np.subtract(sizes, dropped)))
+
+
 def allowance(done, most, budget):
     """What may be spent when this share of the way to a budget is done.
 
@@ -98,7 +107,9 @@ def sparsity_for(allowed, scores, costs):
     if np.dot(costs, sizes) <= allowed:
         return 0.0
     # Halving an interval of thresholds needs no sorting of 100 million weights.
-    low, high = 0.0, max(float(layer.max(initial=0.0)) for layer in scores)
+    # What is infinite is to stay, if anything may.
+    finite = (layer[np.isfinite(layer)] for layer in map(np.asarray, scores))
+    low, high = 0.0, max(float(layer.max(initial=0.0)) for layer in finite)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         kept = [np.count_nonzero(layer > middle) for layer in scores]

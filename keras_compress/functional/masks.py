@@ -161,7 +161,9 @@ def mask_from_scores(scores, sparsity, *, pattern=None, mask=None, regrow=True):
     """
     sparsity = check_sparsity("sparsity", sparsity, check_pattern(pattern))
     units = _Units(scores, pattern, mask)
-    return units.expand(_lowest(units, units.count(sparsity), regrow))
+    new = units.expand(_lowest(units, units.count(sparsity), regrow))
+    # Of a unit that stays, what was dropped by itself stays dropped.
+    return new if regrow or mask is None else new & mask
 
 
 def threshold_mask(scores, threshold, *, pattern=None, mask=None):
@@ -190,7 +192,8 @@ def threshold_mask(scores, threshold, *, pattern=None, mask=None):
     """
     threshold = check_real("threshold", threshold, minimum=0.0)
     units = _Units(scores, pattern, mask)
-    return units.expand(units.dropped | (units.scores < threshold))
+    new = units.expand(units.dropped | (units.scores < threshold))
+    return new if mask is None else new & mask
 
 
 def global_masks(scores, sparsity, *, patterns=None, masks=None, regrow=True):
@@ -228,7 +231,44 @@ def global_masks(scores, sparsity, *, patterns=None, masks=None, regrow=True):
     drop = _lowest(merged, merged.count(target), regrow)
     starts = np.cumsum([units.scores.size for units in layers])[:-1]
     pieces = np.split(drop, starts)
-    return [units.expand(piece) for units, piece in zip(layers, pieces, strict=True)]
+    new = [units.expand(piece) for units, piece in zip(layers, pieces, strict=True)]
+    if regrow:
+        return new
+    return [x if old is None else x & old for x, old in zip(new, masks, strict=True)]
+
+
+def dropped_share(mask, pattern=None):
+    """The fraction of units that a mask drops, as `mask_from_scores` counts them.
+
+    Args:
+        mask: Boolean array of a kernel's shape, `False` where a weight is dropped.
+        pattern: See the table of this module. Units of which a part stays, stay.
+
+    Returns:
+        A `float` in `[0, 1]`.
+
+    Example:
+
+    >>> dropped_share(np.array([[True, False], [True, False]]), "neuron")
+    0.5
+    """
+    none = np.broadcast_to(np.float32(0.0), np.shape(mask))
+    units = _Units(none, pattern, mask)
+    total = units.scores if units.candidates is None else units.candidates
+    return int(np.count_nonzero(units.dropped)) / max(total.size, 1)
+
+
+def most_dropped(inputs, outputs, pattern=None):
+    """How many weights of a kernel a pattern lets go at most.
+
+    >>> most_dropped(10, 4, "2:4")  # the last two inputs are a group of their own
+    16
+    """
+    kept = n_of_m(pattern)
+    if kept is None:
+        return inputs * outputs
+    n, m = kept
+    return (inputs // m * (m - n) + max(0, inputs % m - n)) * outputs
 
 
 class _Units:

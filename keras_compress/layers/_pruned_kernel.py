@@ -48,6 +48,13 @@ class Pruned:
         mask = ops.convert_to_numpy(self.mask)
         return float(mask.size - np.count_nonzero(mask)) / mask.size
 
+    @property
+    def unit_sparsity(self):
+        """Fraction of the pattern's units that are masked: what `prune` is told."""
+        if self.pattern is None:
+            return self.sparsity
+        return masks.dropped_share(self._kernel_and_mask()[1], self.pattern)
+
     def prune(
         self,
         sparsity=None,
@@ -130,7 +137,7 @@ class Pruned:
         if scores.shape != shape or scores.dtype.kind not in "fiu":
             expected = f"an array of numbers of shape {shape} for {self.name!r}"
             raise invalid("scores", expected, f"{scores.dtype} of {scores.shape}")
-        if scores.size and scores.min() < 0:
+        if scores.size and not scores.min() >= 0:  # NaN, too
             raise invalid("scores", "numbers >= 0", float(scores.min()))
         return scores.reshape(self.matrix_shape)
 

@@ -292,7 +292,10 @@ def test_where_says_which_layers():
     [
         ({"sparsity": 1.5}, "`sparsity` must be"),
         ({"criterion": "wanda"}, "`criterion` must be one of 'magnitude', .*function"),
-        ({"criterion": "activation"}, "`data` must be calibration inputs"),
+        (
+            {"criterion": "activation"},
+            "`data` must be given for criterion='activation'",
+        ),
         ({"criterion": "gradient", "data": data()}, "`targets` must be given"),
         ({"data": data()}, "`data` must be None: magnitudes need no data"),
         ({"criterion": "activation", "data": np.ones((4, 3))}, "`data` must be arrays"),
@@ -356,3 +359,31 @@ def test_trained_digits_survive_without_retraining():
         )
         found[criterion] = errors(small)
     assert found["activation"] < found["magnitude"]
+
+
+def test_shared_weights_are_judged_by_no_data():
+    model = net()
+    kc.prune(model, 0.5)
+    shared = kc.swap(model, kc.Cluster(bits=3), where=["one", "two"])
+    with pytest.raises(ValueError, match="prune first, then share"):
+        kc.prune(shared, 0.6, criterion="activation", data=data())
+
+
+def test_nothing_is_pruned_where_one_layer_cannot_be():
+    model = net()
+    model.get_layer("two").pattern = "2:4"
+    with pytest.raises(ValueError, match=r"`sparsity` must be <= 0.5"):
+        kc.prune(model, 0.9)
+    assert model.get_layer("one").sparsity == 0.0
+
+
+def test_a_dataset_must_hold_something_and_end():
+    examples = tf.data.Dataset.from_tensor_slices(data())
+    nothing, endless = (
+        examples.batch(64, drop_remainder=True),
+        examples.batch(8).repeat(),
+    )
+    with pytest.raises(ValueError, match="must be a dataset of a batch or more"):
+        kc.prune(net(), 0.5, criterion="activation", data=nothing)
+    with pytest.raises(ValueError, match="must be a dataset that ends"):
+        kc.prune(net(), 0.5, criterion="activation", data=endless)

@@ -372,7 +372,7 @@ def test_what_does_not_go_together():
     with pytest.raises(ValueError, match=r"`regrow` must be .* pattern '2:4' of 'conv"):
         fit(model, pruning)
     pruning = IterativePruning(schedules.Cubic(0.5), target={"weights": 0.1})
-    with pytest.raises(ValueError, match=r"`target` must be <= 0\.5 for the pattern"):
+    with pytest.raises(ValueError, match=r"`target\['weights'\]` must be at least"):
         fit(model, pruning)
     pruning = IterativePruning(schedules.Constant(0.0), target={"weights": 0.1})
     with pytest.raises(ValueError, match="one that ends above 0 with a `target`"):
@@ -383,3 +383,77 @@ def test_what_does_not_go_together():
     pruning = IterativePruning(schedules.Constant(0.5), rescale_dropout=True)
     with pytest.raises(ValueError, match="has no Dropout behind a pruned layer"):
         fit(model, pruning)
+
+
+def test_blocks_that_the_edge_cuts_off_do_not_run_away():
+    """100 outputs are 6 blocks of 16 and one of 4: weights and units differ."""
+    layers = [keras.Input((30,)), keras.layers.Dense(100, name="fc")]
+    model = kc.swap(keras.Sequential(layers), kc.Prune(pattern=(1, 16)))
+    model.compile("sgd", "mse")
+    x, y = RANDOM.random((160, 30), "float32"), RANDOM.random((160, 100), "float32")
+    pruning = IterativePruning(schedules.Cubic(0.9), frequency=1)
+    model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[pruning])
+    assert model.layers[0].unit_sparsity == pytest.approx(0.9, abs=0.5 / 210)
+
+
+def test_a_loss_scale_is_built_once():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = model_of()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for _ in range(2):
+        fit(model, IterativePruning(schedules.Constant(0.5)), epochs=1)
+        names = [variable.path for variable in model.optimizer.variables]
+        assert len(names) == len(set(names))
+
+
+def test_momentum_moves_no_weights_of_frozen_layers():
+    model = model_of()
+    model.get_layer("fc1").trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    schedule = schedules.Cubic(0.8, initial=0.8)
+    fit(model, IterativePruning(schedule, regrow="momentum", frequency=2))
+    assert sparsities(model)["fc1"] == round(0.8 * 4608) / 4608
+
+
+def test_a_budget_that_a_pattern_cannot_meet_is_refused_at_once():
+    # Of the 9 inputs of the convolution the last one is a group that must stay.
+    model = model_of(pattern="2:4")
+    pruning = IterativePruning(schedules.Cubic(1.0), target={"weights": 0.5})
+    with pytest.raises(ValueError, match=r"`target\['weights'\]` must be at least"):
+        fit(model, pruning)
+
+
+def test_a_rewind_takes_moving_averages_back():
+    model = model_of()
+    start = model.get_layer("norm").moving_mean.numpy()
+    schedule = schedules.Constant(0.5, start=0.99)
+    fit(model, IterativePruning(schedule, rewind="weights", frequency=18))
+    np.testing.assert_array_equal(model.get_layer("norm").moving_mean.numpy(), start)
+
+
+def test_a_fit_that_fails_leaves_nothing_behind():
+    model = model_of()
+    before = model.get_layer("drop").call
+
+    def broken(kernel, known):
+        raise RuntimeError("broken")
+
+    pruning = IterativePruning(
+        schedules.Cubic(0.9), criterion=broken, rescale_dropout=True, regrow=True
+    )
+    with pytest.raises(RuntimeError, match="broken"):
+        fit(model, pruning)
+    assert model.get_layer("drop").call == before
+    assert not any(model.get_layer(name).trains_masked for name in SIZES)
+
+
+def test_refitting_and_rewinding_weights_exclude_each_other():
+    with pytest.raises(ValueError, match="`refit` must be False with rewind"):
+        IterativePruning(
+            schedules.Cubic(0.9),
+            criterion="brain_surgeon",
+            data=IMAGES,
+            rewind="weights",
+        )

@@ -241,3 +241,14 @@ def test_bad_arguments(model):
     check("No layer of", where="conv*")
     layers = [keras.Input((2,)), keras.layers.Dense(1)]
     check("`model` must be compiled", keras.Sequential(layers), (X, Y))
+
+
+@pytest.mark.parametrize("data", [X, (X, Y, Y), None])
+def test_data_are_pairs(model, data):
+    with pytest.raises(ValueError, match="`data` must be arrays"):
+        kc.analysis.sensitivity(model, data)
+
+
+def test_levels_that_no_pattern_reaches_are_refused(model):
+    with pytest.raises(ValueError, match="`levels` must be some up to 0.125"):
+        kc.analysis.sensitivity(model, (X, Y), kc.Prune("7:8"), levels=[0.25])

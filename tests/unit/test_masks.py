@@ -165,3 +165,40 @@ def test_nan_and_wrong_masks_are_refused():
         masks.magnitude_mask(np.array([[1.0, np.nan]]), 0.5)
     with pytest.raises(ValueError, match=r"`mask` must be an array of shape \(4, 2\)"):
         masks.magnitude_mask(KERNEL, 0.5, mask=np.ones((2, 4), bool))
+
+
+@pytest.mark.parametrize("pattern", ["neuron", "2:4", (1, 16), (4, 4)])
+def test_what_was_masked_alone_stays_masked(pattern):
+    random = np.random.default_rng(0)
+    scores = random.random((64, 64))
+    before = random.random((64, 64)) < 0.1
+    how = {"pattern": pattern, "mask": before}
+    for new in (
+        masks.mask_from_scores(scores, 0.5, regrow=False, **how),
+        masks.threshold_mask(scores, 0.01, **how),
+        *masks.global_masks(
+            [scores], 0.5, patterns=[pattern], masks=[before], regrow=False
+        ),
+    ):
+        assert not (new & ~before).any()
+
+
+@pytest.mark.parametrize("shape", [(300, 100), (784, 300), (30, 7)])
+@pytest.mark.parametrize("pattern", [None, "neuron", "2:4", (1, 16), (4, 4)])
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5])
+def test_the_share_of_units_is_what_was_asked_for(shape, pattern, sparsity):
+    scores = np.random.default_rng(0).random(shape)
+    mask = masks.mask_from_scores(scores, sparsity, pattern=pattern)
+    again = masks.dropped_share(mask, pattern)
+    assert abs(again - sparsity) <= 0.5 / 7
+    # Asking for it again changes nothing, though blocks at the edges are smaller.
+    same = masks.mask_from_scores(scores, again, pattern=pattern, mask=mask)
+    np.testing.assert_array_equal(same, mask)
+
+
+def test_the_most_that_a_pattern_lets_go():
+    for inputs in range(1, 14):
+        scores = np.random.default_rng(0).random((inputs, 3))
+        mask = masks.mask_from_scores(scores, 0.5, pattern="2:4")
+        most = masks.most_dropped(inputs, 3, "2:4")
+        assert np.count_nonzero(~mask) == min(round(0.5 * 3 * inputs), most)

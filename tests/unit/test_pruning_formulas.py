@@ -106,3 +106,8 @@ def test_dropped_is_inverted_dropout(dtype):
     assert found.dtype == dtype
     expected = np.where(noise >= 0.2, inputs / np.asarray(0.8, dtype), 0)
     np.testing.assert_allclose(found, expected, rtol=2e-3)
+
+
+def test_what_is_infinite_stays_within_a_budget():
+    layers = [np.array([3.0, np.inf]), np.array([5.0, 1.0])]
+    assert budgets.sparsity_for(11.0, layers, costs=[1.0, 10.0]) == 0.5
