@@ -250,5 +250,5 @@ def test_data_are_pairs(model, data):
 
 
 def test_levels_that_no_pattern_reaches_are_refused(model):
-    with pytest.raises(ValueError, match="`levels` must be some up to 0.125"):
+    with pytest.raises(ValueError, match=r"`levels` must be some up to 0\.125"):
         kc.analysis.sensitivity(model, (X, Y), kc.Prune("7:8"), levels=[0.25])
