@@ -94,3 +94,20 @@ def data_folder():
         return Path(root) / name
 
     return find
+
+
+@pytest.fixture(scope="session")
+def pretrained(data_folder):
+    """A function from a name to a network that others have trained."""
+
+    def load(name):
+        path = data_folder("pretrained") / f"{name}.keras"
+        try:
+            return keras.models.load_model(path)
+        except TypeError as error:
+            # The files hold settings of layers that older releases do not know.
+            if "quantization_config" not in str(error):
+                raise
+            pytest.skip(f"{path.name} is of a newer Keras than {keras.__version__}")
+
+    return load

@@ -251,11 +251,10 @@ def test_save_names_a_bad_argument(model, path, message):
         kc.save(model or network(), path)
 
 
-def test_the_pretrained_networks_keep_what_they_say(data_folder, tmp_path):
+def test_the_pretrained_networks_keep_what_they_say(pretrained, tmp_path):
     """DNS-pruned LeNets: 4,952 and 3,977 weights in less than 6 and 5 kilobytes."""
-    folder = data_folder("pretrained")
     for name, most in (("lenet_300_100", 7000), ("lenet5", 6500)):
-        dense = keras.models.load_model(folder / f"{name}_dns_sparse.keras")
+        dense = pretrained(f"{name}_dns_sparse")
         shares = kc.swap(dense, kc.Cluster(bits=4))
         path = kc.save(kc.pack(shares, storage="compact"), tmp_path / f"{name}.keras")
         assert path.stat().st_size <= most

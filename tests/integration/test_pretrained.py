@@ -12,11 +12,10 @@ import keras_compress as kc
     [("lenet_300_100", 4952, 199, 30), ("lenet5", 3977, 91, 20)],
 )
 def test_a_network_pruned_by_others_packs(
-    name, kept, wrong, smaller, data_folder, mnist
+    name, kept, wrong, smaller, pretrained, mnist
 ):
     """98.01 and 99.09 % of the test images, as dense, as pruned, as packed."""
-    path = data_folder("pretrained") / f"{name}_dns_sparse.keras"
-    dense = keras.models.load_model(path)
+    dense = pretrained(f"{name}_dns_sparse")
     small = kc.swap(dense, kc.Prune())
     pruned = [layer for layer in small.layers if hasattr(layer, "mask")]
     for layer in pruned:

@@ -1,8 +1,5 @@
 """`prune`: criteria from data, against the same by hand."""
 
-import os
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -331,24 +328,15 @@ def test_a_model_without_pruned_layers_says_so():
         kc.prune(model, 0.5)
 
 
-def test_trained_digits_survive_without_retraining():
+def test_trained_digits_survive_without_retraining(pretrained, mnist):
     """LeNet-300-100 with 80 % zeros, in one shot, from 1,000 images without labels."""
-    folder = os.environ.get("KERAS_COMPRESS_DATA")
-    path = Path(folder or "") / "pretrained" / "lenet_300_100_dense.keras"
-    if not folder or not path.exists():
-        pytest.skip("no pretrained LeNet: KERAS_COMPRESS_DATA does not hold one")
-    tfds = pytest.importorskip("tensorflow_datasets")
-    try:
-        parts = tfds.load("mnist", split=["train[:1000]", "test"], batch_size=-1)
-    except Exception as error:
-        pytest.skip(f"no MNIST in TFDS_DATA_DIR: {error}")
-    x = parts[0]["image"].numpy().astype("float32") / 255
-    test = parts[1]["image"].numpy().astype("float32") / 255
-    model = keras.models.load_model(path)
+    model = pretrained("lenet_300_100_dense")
+    x = mnist.x_train[:1000].reshape(-1, 28, 28, 1)
+    test = mnist.x_test.reshape(-1, 28, 28, 1)
 
     def errors(model):
         found = model.predict(test, batch_size=1000, verbose=0).argmax(axis=1)
-        return 100 * np.mean(found != parts[1]["label"].numpy())
+        return 100 * np.mean(found != mnist.y_test)
 
     found = {}
     for criterion in ("magnitude", "activation"):
