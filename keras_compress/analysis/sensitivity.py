@@ -15,7 +15,7 @@ from keras_compress.analysis.sensitivity_result import (
     LayerSensitivity,
     Sensitivity,
 )
-from keras_compress.functional.masks import max_sparsity
+from keras_compress.functional.patterns import max_sparsity
 from keras_compress.functional.q_format import QFormat
 from keras_compress.layers._low_rank_swap import LowRank
 from keras_compress.layers.fixed_point import FixedPoint

@@ -7,7 +7,7 @@ from keras_compress._validation import check_real, invalid
 from keras_compress.callbacks._pruned_layers import matching
 from keras_compress.functional import budgets
 from keras_compress.functional.cost import sparse_bytes
-from keras_compress.functional.masks import (
+from keras_compress.functional.patterns import (
     check_sparsity,
     max_sparsity,
     most_dropped,

@@ -14,7 +14,7 @@ Reference:
 import numpy as np
 
 from keras_compress._validation import check_real, invalid
-from keras_compress.functional.masks import check_pattern, n_of_m
+from keras_compress.functional.patterns import check_pattern, n_of_m
 
 DAMPING = 0.01
 # Removals between two updates of the whole inverse, which are products of matrices.
@@ -37,7 +37,7 @@ def removal_costs(kernel, moments, *, pattern=None, mask=None, damping=DAMPING):
     Args:
         kernel: Array `(inputs, outputs)`.
         moments: Array `(inputs, inputs)`, `E[x x']`.
-        pattern: As in `keras_compress.functional.masks`. The cost of a neuron is the
+        pattern: As in `keras_compress.functional.patterns`. The cost of a neuron is the
             mean square of what it says; with N:M, what must stay costs infinitely much.
         mask: Boolean array like `kernel`, `False` where a weight is out already.
         damping: Number >= 0: so many times the mean of the diagonal is added to it.

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_compress._validation import check_real, invalid
-from keras_compress.functional import masks
+from keras_compress.functional import masks, patterns
 from keras_compress.functional.cost import sparse_bytes
 from keras_compress.functional.masking import masked
 
@@ -15,8 +15,8 @@ class Pruned:
     """The technique: a boolean mask, the layer's only non-trainable variable."""
 
     def __init__(self, *args, pattern=None, **kwargs):
-        self.pattern = masks.check_pattern(pattern)
-        if not self.reads_every_channel and masks.n_of_m(self.pattern) is not None:
+        self.pattern = patterns.check_pattern(pattern)
+        if not self.reads_every_channel and patterns.n_of_m(self.pattern) is not None:
             name = type(self).__name__
             expected = f"no N:M for {name}, whose outputs read one channel each"
             raise invalid("pattern", expected, pattern)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import keras
 
-from keras_compress.functional import masks
+from keras_compress.functional import patterns
 from keras_compress.layers._config import SwapConfig
 from keras_compress.layers._hosts import (
     Conv1DHost,
@@ -224,10 +224,10 @@ class Prune(SwapConfig):
     }
 
     def __post_init__(self):
-        object.__setattr__(self, "pattern", masks.check_pattern(self.pattern))
+        object.__setattr__(self, "pattern", patterns.check_pattern(self.pattern))
 
     def supports(self, layer):
-        if masks.n_of_m(self.pattern) is not None and isinstance(
+        if patterns.n_of_m(self.pattern) is not None and isinstance(
             layer, keras.layers.DepthwiseConv2D
         ):
             return False

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from keras_compress.functional import masks
+from keras_compress.functional.patterns import max_sparsity
 
 matrices = hnp.arrays(
     np.float32,
@@ -31,7 +32,7 @@ def test_the_count_is_exact_and_what_stays_is_not_smaller(kernel, sparsity):
 
 @given(matrices, patterns, fractions, fractions)
 def test_without_regrowth_masks_only_shrink(kernel, pattern, one, other):
-    most = masks.max_sparsity(pattern)
+    most = max_sparsity(pattern)
     scores = np.abs(kernel)
     first = masks.mask_from_scores(scores, one * most, pattern=pattern)
     second = masks.mask_from_scores(
@@ -42,7 +43,7 @@ def test_without_regrowth_masks_only_shrink(kernel, pattern, one, other):
 
 @given(matrices, patterns, fractions)
 def test_pruning_again_to_the_same_changes_nothing(kernel, pattern, fraction):
-    sparsity = fraction * masks.max_sparsity(pattern)
+    sparsity = fraction * max_sparsity(pattern)
     first = masks.magnitude_mask(kernel, sparsity, pattern=pattern)
     again = masks.magnitude_mask(kernel, sparsity, pattern=pattern, mask=first)
     np.testing.assert_array_equal(first, again)

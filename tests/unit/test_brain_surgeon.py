@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_compress.functional import masks
+from keras_compress.functional import masks, patterns
 from keras_compress.functional.brain_surgeon import refit, removal_costs
 
 
@@ -107,11 +107,13 @@ def test_more_inputs_than_are_put_off():
 @pytest.mark.parametrize("pattern", ["1:2", "2:4", "1:4"])
 def test_n_of_m_leaves_n_of_every_group(pattern):
     _, moments, kernel = problem(inputs=10, outputs=4)
-    n, m = masks.n_of_m(pattern)
+    n, m = patterns.n_of_m(pattern)
     costs = removal_costs(kernel, moments, pattern=pattern)
     groups = np.isinf(np.concatenate([costs, np.zeros((-10 % m, 4))])).reshape(-1, m, 4)
     assert (groups.sum(axis=1) == n)[: 10 // m].all()
-    mask = masks.mask_from_scores(costs, masks.max_sparsity(pattern), pattern=pattern)
+    mask = masks.mask_from_scores(
+        costs, patterns.max_sparsity(pattern), pattern=pattern
+    )
     np.testing.assert_array_equal(mask, np.isinf(costs))
 
 

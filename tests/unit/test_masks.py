@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_compress.functional import masks
+from keras_compress.functional import masks, patterns
 
 KERNEL = np.array([[0.1, -0.9], [0.5, 0.2], [-0.3, 0.8], [0.7, -0.4]])
 
@@ -98,7 +98,7 @@ def test_n_of_m_counts_a_short_group_as_filled_with_zeros():
 
 
 def test_n_of_m_cannot_get_sparser():
-    assert masks.max_sparsity("1:4") == 0.75
+    assert patterns.max_sparsity("1:4") == 0.75
     with pytest.raises(ValueError, match=r"`sparsity` must be <= 0\.5 for .* '2:4'"):
         masks.magnitude_mask(KERNEL, 0.6, pattern="2:4")
 
@@ -200,5 +200,5 @@ def test_the_most_that_a_pattern_lets_go():
     for inputs in range(1, 14):
         scores = np.random.default_rng(0).random((inputs, 3))
         mask = masks.mask_from_scores(scores, 0.5, pattern="2:4")
-        most = masks.most_dropped(inputs, 3, "2:4")
+        most = patterns.most_dropped(inputs, 3, "2:4")
         assert np.count_nonzero(~mask) == min(round(0.5 * 3 * inputs), most)
