@@ -2,8 +2,9 @@
 
     python benchmarks/bench_applications.py [--smoke] [--json]
 
-For each model: how many Dense and Conv2D layers there are and were swapped, whether
-the outputs are the same bit for bit, and the seconds that building and swapping took.
+For each model: how many Dense, Conv1D, Conv2D and DepthwiseConv2D layers there are
+and were swapped, whether the outputs are the same bit for bit, and the seconds that
+building and swapping took.
 Exits with 1 if a layer was missed or an output differs.
 """
 
@@ -22,6 +23,12 @@ from tabulate import tabulate
 
 import keras_compress as kc
 
+PRUNABLE = (
+    keras.layers.Dense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+)
 SMOKE = ["MobileNetV2"]
 # Inputs of this size, where a family does not insist on its own.
 SIZE = 96
@@ -58,8 +65,7 @@ def row(name):
     built = time.perf_counter()
     swapped = kc.swap(model, kc.Prune())
     done = time.perf_counter()
-    kinds = (keras.layers.Dense, keras.layers.Conv2D)
-    wanted = sum(type(layer) in kinds for layer in model.layers)
+    wanted = sum(type(layer) in PRUNABLE for layer in model.layers)
     found = sum(type(layer).__name__.startswith("Pruned") for layer in swapped.layers)
     inputs = np.random.default_rng(1).random((1, *model.input_shape[1:]), "float32")
     same = np.array_equal(model(inputs), swapped(inputs))
