@@ -100,9 +100,11 @@ def count_blocks(codes):
     2
     """
     codes = np.asarray(codes)
-    padded = np.pad(codes != 0, [(0, -size % n) for size, n in _sides(codes)])
-    steps = padded.reshape(-1, BLOCK_INPUTS, padded.shape[1]).any(axis=1)
-    return int(steps.reshape(len(steps), -1, PANEL_UNITS).any(axis=2).sum())
+    sides = zip(codes.shape, (BLOCK_INPUTS, PANEL_UNITS), strict=True)
+    padded = np.pad(codes != 0, [(0, -size % side) for size, side in sides])
+    rows, columns = padded.shape
+    shape = (rows // BLOCK_INPUTS, BLOCK_INPUTS, columns // PANEL_UNITS, PANEL_UNITS)
+    return int(padded.reshape(shape).any(axis=(1, 3)).sum())
 
 
 def blocks_bytes(blocks, units):
@@ -152,7 +154,3 @@ def blocks_pay(blocks, inputs, units, bits, batches=(1, 64)):
         if RATES["blocks"][i] * blocks >= RATES[bits][i] * steps:
             return False
     return True
-
-
-def _sides(codes):
-    return zip(codes.shape, (BLOCK_INPUTS, PANEL_UNITS), strict=True)
