@@ -49,7 +49,7 @@ def level_bits(inputs, limits, words):
         coded = op(inputs=flat, limits=limits, words=words)
     features = inputs.shape[-1] if inputs.shape.rank is not None else None
     length = words.shape[-1]
-    last = None if None in (features, length) else features * length
+    last = features and length and features * length
     shape = tf.concat([tf.shape(inputs)[:-1], [-1 if last is None else last]], 0)
     static = inputs.shape[:-1].concatenate([last])
     return tf.ensure_shape(tf.reshape(coded, shape), static)
