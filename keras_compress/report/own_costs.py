@@ -14,6 +14,7 @@ from keras_compress.layers.packed import (
     IntegerDense,
     PackedBitwiseChain,
     PackedBitwiseDense,
+    PackedLloydMaxCoding,
     PackedMaxPooling2D,
     SparseConv2D,
     SparseDense,
@@ -26,7 +27,9 @@ from keras_compress.report.layer_costs import (
 )
 
 
-@register_cost(BitwiseActivation, LloydMaxCoding, PackedMaxPooling2D)
+@register_cost(
+    BitwiseActivation, LloydMaxCoding, PackedLloydMaxCoding, PackedMaxPooling2D
+)
 def _no_products(layer, input_shape, output_shape):
     return []
 
