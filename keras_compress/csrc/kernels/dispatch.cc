@@ -54,12 +54,12 @@ struct Levels {
   void Find(bool extensions) {
     count = 0;
     list[count++] = {"scalar", SparseKernelsScalar(), XnorKernelsScalar(),
-                     IntegerKernelsScalar()};
+                     IntegerKernelsScalar(), LowRankKernelsScalar()};
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (HasAvx2()) {
       list[count++] = {"avx2", SparseKernelsAvx2(), XnorKernelsAvx2(),
-                       IntegerKernelsAvx2()};
+                       IntegerKernelsAvx2(), LowRankKernelsAvx2()};
     }
     if (HasAvx512()) {
       list[count++] = {
@@ -67,11 +67,12 @@ struct Levels {
           extensions && HasAvx512Popcnt() ? XnorKernelsAvx512Popcnt()
                                           : XnorKernelsAvx512(),
           extensions && HasAvx512Vnni() ? IntegerKernelsAvx512Vnni()
-                                        : IntegerKernelsAvx2()};
+                                        : IntegerKernelsAvx2(),
+          LowRankKernelsAvx512()};
     }
 #elif defined(__aarch64__)
     list[count++] = {"neon", SparseKernelsNeon(), XnorKernelsNeon(),
-                     IntegerKernelsNeon()};
+                     IntegerKernelsNeon(), LowRankKernelsNeon()};
 #endif
     (void)extensions;
   }

@@ -3,6 +3,7 @@
 #define KERAS_COMPRESS_CSRC_KERNELS_DISPATCH_H_
 
 #include "integer_matmul.h"
+#include "low_rank_matmul.h"
 #include "sparse_matmul.h"
 #include "xnor_matmul.h"
 
@@ -16,6 +17,7 @@ struct Level {
   const SparseKernels* sparse;
   const XnorKernels* xnor;
   const IntegerKernels* integer;
+  const LowRankKernels* low_rank;
 };
 
 // The level in use: the fastest, unless KERAS_COMPRESS_SIMD or kc_set_level
