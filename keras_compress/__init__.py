@@ -18,6 +18,7 @@ from keras_compress.layers.clustered import Cluster as Cluster
 from keras_compress.layers.fixed_point import FixedPoint as FixedPoint
 from keras_compress.layers.learned_step import LearnedStep as LearnedStep
 from keras_compress.layers.pruned import Prune as Prune
+from keras_compress.litert import export_litert as export_litert
 from keras_compress.ops import native_status as native_status
 from keras_compress.pack import pack as pack
 from keras_compress.prune import prune as prune

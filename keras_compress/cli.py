@@ -310,6 +310,7 @@ def pack(source, target, batch, storage, force, as_json):
     examples=[
         "keras-compress export packed.keras served",
         "keras-compress export packed.keras served --portable",
+        "keras-compress export packed.keras model.tflite",
     ],
 )
 @click.argument("source", metavar="IN.keras", type=IN_FILE)
@@ -321,10 +322,18 @@ def pack(source, target, batch, storage, force, as_json):
 )
 @json_option
 def export(source, target, portable, as_json):
-    """Write a model as a SavedModel directory, for serving."""
+    """Write a model as a SavedModel directory, or a .tflite file, for serving."""
     _check_folder("DIR", target)
     if os.path.lexists(target):
         raise BadArgument(f"{target} exists already.")
+    if target.suffix == ".tflite":
+        if portable:
+            raise BadArgument("--portable is for a SavedModel, not for a .tflite file.")
+        with _at_work():
+            file = kc.export_litert(_load(source, compile=False), target)
+        facts = {"path": str(target), "bytes": file.bytes, "layers": file.layers}
+        _print_json(facts) if as_json else click.echo(str(file))
+        return
     with _at_work():
         kc.export(_load(source, compile=False), target, portable=portable)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())

@@ -41,9 +41,11 @@ from keras_compress.layers.clustered import (
     PrunedClusteredConv2D,
     PrunedClusteredDense,
 )
+from keras_compress.layers.coding import LloydMaxCoding
 from keras_compress.layers.learned_step import LearnedStepConv2D, LearnedStepDense
 from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
 from keras_compress.layers.packed._storage import STORAGES
+from keras_compress.layers.packed.packed_coding import PackedLloydMaxCoding
 from keras_compress.layers.projected import ProjectedConv2D, ProjectedDense
 from keras_compress.layers.pruned import (
     PrunedConv1D,
@@ -80,7 +82,7 @@ def pack(model, *, batch=None, storage="fast"):
     `PackedBitwiseChain`, one op. The bits, and all sums, are exactly those of the
     trained model without XLA, which rounds in its own ways. Where numbers are wanted
     (by an addition, a real-valued layer, an output) a layer gives what the trained one
-    gives.
+    gives. A `LloydMaxCoding` becomes a `PackedLloydMaxCoding`, one op.
 
     Dropout, noise and activity regularisation vanish (but not where they are called
     with `training=True`, and not subclasses of them, which may do anything). All other
@@ -153,7 +155,8 @@ def pack(model, *, batch=None, storage="fast"):
         """The one packed form of a layer, however many places it stands in."""
         if id(layer) not in made:
             plain = id(layer) in wrapped
-            made[id(layer)] = PACKERS[type(layer)](layer, name, batch, plain=plain)
+            packer = (PACKERS | CODINGS)[type(layer)]
+            made[id(layer)] = packer(layer, name, batch, plain=plain)
         return made[id(layer)]
 
     def replace(layer):
@@ -171,7 +174,8 @@ def pack(model, *, batch=None, storage="fast"):
             wrapped.add(id(layer.layer))
         if id(layer) in integers:
             return pack_integers(layer, integers[id(layer)])
-        return packed_once(layer, layer.name) if type(layer) in PACKERS else None
+        known = type(layer) in PACKERS or type(layer) in CODINGS
+        return packed_once(layer, layer.name) if known else None
 
     packed = rebuild(source, replace)
     if storage == "compact":
@@ -227,6 +231,13 @@ def _pack_bitwise_activation(layer, name, batch, plain=False):
     return sign, lambda: None
 
 
+def _pack_levels(layer, name, batch, plain=False):
+    new = PackedLloydMaxCoding(
+        layer.bits, code=layer.code, name=name, dtype=layer.dtype_policy
+    )
+    return new, lambda: new.fill(layer.levels)
+
+
 def _pack_learned(layer, name, batch, plain=False):
     # Steps that are learned are no powers of two: what is quantized stays float.
     return pack_plain(layer, name)
@@ -258,3 +269,5 @@ PACKERS = {
     LearnedStepDense: _pack_learned,
     LearnedStepConv2D: _pack_learned,
 }
+# They make no model a compressed one, but are faster so.
+CODINGS = {LloydMaxCoding: _pack_levels}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import hypothesis
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -47,9 +48,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def fixed_seeds():
-    """Every test starts from the same random numbers, whatever ran before it."""
+def fixed_seeds(request):
+    """Every test starts from the same random numbers, whatever ran before it.
+
+    A module's generator is set back in place: others may have imported it.
+    """
     keras.utils.set_random_seed(1)
+    generator = getattr(request.module, "RANDOM", None)
+    if generator is not None:
+        generator.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
 @pytest.fixture

@@ -163,53 +163,61 @@ class Paper:
         seed = settings.seed + index
         name = f"{settings.source}-{settings.teacher_units}-{settings.teacher_epochs}"
         path = self.folder / f"teacher-{name}-{seed}.keras"
-        if settings.finish_epochs:
-            return self.finished(path, seed)
+        finished = path.with_stem(f"{path.stem}-{settings.finish_epochs}")
+        if settings.finish_epochs and finished.exists():
+            return keras.models.load_model(finished)
         if path.exists():
-            return keras.models.load_model(path)
+            model = keras.models.load_model(path)
+        else:
+            model = self.begun(path, seed)
+        return self.finished(model, finished, seed) if settings.finish_epochs else model
+
+    def begun(self, path, seed):
+        """A teacher trained as the paper has it."""
+        settings = self.settings
         keras.utils.set_random_seed(seed)
         model = hinton_2015.network(settings.teacher_units, self.pixels, dropout=True)
-        start = time.monotonic()
-        hinton_2015.train(
+        return self.trained(
             model,
-            self.data(jitter=settings.jitter),
+            path,
+            "teacher",
+            seed,
             epochs=settings.teacher_epochs,
             rate=settings.teacher_rate,
             momentum=settings.teacher_momentum,
-            verbose=self.verbose,
-            callbacks=[keras.callbacks.BackupAndRestore(self.folder / path.stem)],
         )
-        model.save(path)
-        seconds = round(time.monotonic() - start)
-        errors = int(self.wrong(model).sum())
-        self.note("teacher", seed=seed, errors=errors, seconds=seconds)
-        return model
 
-    def finished(self, path, seed):
+    def finished(self, model, path, seed):
         """A teacher trained on by Adam with less dropout, where epochs are few."""
         settings = self.settings
-        finished = path.with_stem(f"{path.stem}-{settings.finish_epochs}")
-        if finished.exists():
-            return keras.models.load_model(finished)
-        model = keras.models.load_model(path)
         for layer in model.layers:
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate *= settings.finish_dropout
         keras.utils.set_random_seed(seed)
-        start = time.monotonic()
-        hinton_2015.train(
+        return self.trained(
             model,
-            self.data(jitter=settings.jitter),
+            path,
+            "teacher, finished",
+            seed,
             epochs=settings.finish_epochs,
             rate=1e-3,
             momentum=None,
-            verbose=self.verbose,
-            callbacks=[keras.callbacks.BackupAndRestore(self.folder / finished.stem)],
         )
-        model.save(finished)
+
+    def trained(self, model, path, part, seed, **settings):
+        """The model, trained on images that move, and saved."""
+        start = time.monotonic()
+        hinton_2015.train(
+            model,
+            self.data(jitter=self.settings.jitter),
+            verbose=self.verbose,
+            callbacks=[keras.callbacks.BackupAndRestore(self.folder / path.stem)],
+            **settings,
+        )
+        model.save(path)
         seconds = round(time.monotonic() - start)
         errors = int(self.wrong(model).sum())
-        self.note("teacher, finished", seed=seed, errors=errors, seconds=seconds)
+        self.note(part, seed=seed, errors=errors, seconds=seconds)
         return model
 
     def distil(self, data, teachers=None, *, units=None, epochs=None, temperature=None):

@@ -5,12 +5,16 @@
 The lecture's net has 1.25 % errors in floats, 17.28 % with 3 fraction bits for weights,
 27.32 % with 3 for all values and 1.18 % with 4 for all; there are always enough integer
 bits. Such a cliff hangs on the scale of the weights: half of that net's are below 0.1,
-so weights start that large here, and dropout and max-norm hold them. `injected` trains
-on from the float net with quantized values and ghosts. Each row is a line of the log:
-its settings, seed, errors on the test images and time. `--plot` draws what logs say.
+so weights start that large here, and max-norm holds them. Scores then deviate by
+hundreds, of which a softmax learns little: the loss sees them divided by what they
+deviate by at the start, the `temperature`. `injected` trains on from the float net with
+quantized values and ghosts. Each row is a line of the log: its settings, seed, errors
+on the test images and time; `--held-out` keeps training images back and counts errors
+on these, to choose settings by. `--plot` draws what the log says.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import time
@@ -31,13 +35,14 @@ def arguments():
     add("--seeds", nargs="+", type=int, default=[1])
     add("--width", type=int, default=1024)
     add("--depth", type=int, default=5)
-    add("--scale", type=float, default=0.12, help="deviation of the first weights")
-    add("--epochs", nargs=2, type=int, default=[60, 20], help="float, and injected")
-    add("--rates", nargs=2, type=float, default=[1e-3, 1e-4], help="of Adam")
-    add("--dropout", nargs=2, type=float, default=[0.2, 0.5], help="inputs, hidden")
+    add("--scale", type=float, default=0.148, help="deviation of the first weights")
+    add("--epochs", nargs=2, type=int, default=[20, 5], help="float, and injected")
+    add("--rates", nargs=2, type=float, default=[3e-3, 1e-3], help="of Adam")
+    add("--dropout", nargs=2, type=float, default=[0.1, 0.2], help="inputs, hidden")
     add("--bits", nargs="+", type=int, default=[1, 2, 3, 4, 5, 6])
     add("--inject", nargs="*", type=int, help="of these only; by default of all bits")
-    add("--batch", type=int, default=128)
+    add("--batch", type=int, default=250)
+    add("--held-out", type=int, default=0, help="training images to count errors on")
     add("--log", metavar="FILE", default="fixed_point_mnist.jsonl")
     add("--plot", metavar="PICTURE", help="draw the log and end")
     return parser.parse_args()
@@ -46,6 +51,7 @@ def arguments():
 def network(args, pixels):
     import keras
 
+    start = keras.initializers.RandomNormal(0, args.scale)
     layers = [keras.Input((pixels,)), keras.layers.Dropout(args.dropout[0])]
     for number in range(args.depth):
         layers.append(
@@ -53,22 +59,31 @@ def network(args, pixels):
                 args.width,
                 activation="relu",
                 name=f"fc{number + 1}",
-                kernel_initializer=keras.initializers.RandomNormal(0, args.scale),
-                kernel_constraint=keras.constraints.MaxNorm(15**0.5),
+                kernel_initializer=start.clone(),
+                kernel_constraint=keras.constraints.MaxNorm(
+                    args.scale * args.width**0.5
+                ),
             )
         )
         layers.append(keras.layers.Dropout(args.dropout[1]))
-    layers.append(keras.layers.Dense(10, name="scores"))
+    layers.append(
+        keras.layers.Dense(10, kernel_initializer=start.clone(), name="scores")
+    )
     return keras.Sequential(layers)
 
 
-def train(args, model, digits, epochs, rate, *callbacks):
+def train(args, model, digits, temperature, epochs, rate, *callbacks):
     import keras
+
+    def loss(labels, scores):
+        return keras.losses.sparse_categorical_crossentropy(
+            labels, scores / temperature, from_logits=True
+        )
 
     steps = epochs * -(-len(digits.x_train) // args.batch)
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss,
     )
     model.fit(
         *(digits.x_train, digits.y_train),
@@ -105,7 +120,8 @@ def run(args, seed, digits, log):
     keras.utils.set_random_seed(seed)
     start = time.perf_counter()
     model = network(args, digits.x_train.shape[1])
-    train(args, model, digits, args.epochs[0], args.rates[0])
+    temperature = float(np.std(model(digits.x_train[:1000])))
+    train(args, model, digits, temperature, args.epochs[0], args.rates[0])
     weights = np.concatenate(
         [layer.kernel.numpy().ravel() for layer in model.layers if layer.weights]
     )
@@ -119,6 +135,7 @@ def run(args, seed, digits, log):
             "error": error,
             "published": None if injected else PUBLISHED.get((values, bits)),
             "median weight": median,
+            "temperature": temperature,
             "seed": seed,
             "seconds": time.perf_counter() - start,
         }
@@ -134,7 +151,11 @@ def run(args, seed, digits, log):
     for bits in args.bits if args.inject is None else args.inject:
         small = kc.swap(model, formats(bits, "all"))
         noise = kc.callbacks.QuantizationNoise()
-        train(args, small, digits, args.epochs[1], args.rates[1], noise)
+        train(
+            *(args, small, digits, temperature),
+            *(args.epochs[1], args.rates[1]),
+            noise,
+        )
         note("all", bits, True, errors(small, digits))
 
 
@@ -169,10 +190,19 @@ def main():
     from keras_compress.recipes.digits import load_digits
 
     if args.smoke:
-        args.width, args.depth, args.epochs = 64, 2, [2, 1]
+        args.width, args.depth, args.epochs, args.batch = 64, 2, [8, 3], 32
         args.bits, args.inject = [2, 4], [2]
     digits, line = load_digits("scikit-learn" if args.smoke else "auto")
     print(line, flush=True)
+    if args.held_out:
+        there, here = slice(-args.held_out, None), slice(-args.held_out)
+        digits = dataclasses.replace(
+            digits,
+            x_train=digits.x_train[here],
+            y_train=digits.y_train[here],
+            x_test=digits.x_train[there],
+            y_test=digits.y_train[there],
+        )
 
     def log(row):
         shown = {

@@ -37,6 +37,7 @@ def arguments():
     add("--methods", nargs="+", default=["svd", "whitened_svd"])
     add("--distill", action="store_true", help="train on with the dense net as teacher")
     add("--dropout", type=float, default=0.4, help="while the factors are trained on")
+    add("--jitter", type=int, default=0, help="pixels, while the factors train on")
     add("--trained", nargs="*", type=int, default=[20], help="ranks to train on")
     add("--cache", metavar="FOLDER", default="build/low_rank_mnist")
     add("--log", metavar="FILE", default="low_rank_mnist.jsonl")
@@ -61,19 +62,21 @@ def network(args, pixels):
     return Sequential([*found, layers.Dense(10, name="last", activation="softmax")])
 
 
-def fit(args, model, data, epochs, rate):
+def fit(args, model, data, epochs, rate, *, jitter=0, seed=None):
     import keras
+
+    from keras_compress.recipes import hinton_2015
 
     steps = max(1, epochs * (len(data.x_train) // args.batch))
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
         keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
-        jit_compile=True,
     )
-    model.fit(
-        *(data.x_train, data.y_train), batch_size=args.batch, epochs=epochs, verbose=2
+    batches = hinton_2015.batches(
+        *(data.x_train, data.y_train), batch=args.batch, jitter=jitter, seed=seed
     )
+    model.fit(batches, epochs=epochs, verbose=2, shuffle=False)
 
 
 def dense(args, seed, data):
@@ -84,7 +87,7 @@ def dense(args, seed, data):
     if not path.exists():
         keras.utils.set_random_seed(seed)
         model = network(args, data.x_train.shape[1])
-        fit(args, model, data, args.epochs[0], args.rates[0])
+        fit(args, model, data, args.epochs[0], args.rates[0], seed=seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         model.save(path)
     return keras.models.load_model(path)
@@ -137,12 +140,14 @@ def run(args, seed, data):
                     if isinstance(layer, keras.layers.Dropout):
                         layer.rate = args.dropout
                 found["method"] = "whitened_svd, trained on as factors"
+                student = small
                 if args.distill:
                     found["method"] += ", with a teacher"
                     student = kc.Distiller(small, model, temperature=4.0, alpha=0.9)
-                    fit(args, student, data, args.epochs[1], args.rates[1])
-                else:
-                    fit(args, small, data, args.epochs[1], args.rates[1])
+                if args.jitter:
+                    found["method"] += f", on images moved by up to {args.jitter}"
+                once = {"jitter": args.jitter, "seed": seed}
+                fit(args, student, data, args.epochs[1], args.rates[1], **once)
                 found["seconds"] = time.perf_counter() - start
                 found["accuracy"] = accuracy(small, data)
                 yield found | {"published": PUBLISHED_TRAINED.get(rank)}

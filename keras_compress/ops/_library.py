@@ -12,7 +12,7 @@ FILE = Path(__file__).with_name("_native.so")
 OPS = (
     *("kc_sparse_matmul", "kc_sparse_conv2d", "kc_pack_signs", "kc_xnor_matmul"),
     *("kc_xnor_network", "kc_xnor_stages", "kc_xnor_conv2d", "kc_pool_signs"),
-    *("kc_integer_matmul", "kc_low_rank_matmul"),
+    *("kc_integer_matmul", "kc_level_bits", "kc_low_rank_matmul"),
 )
 
 _twins = contextvars.ContextVar("keras_compress_twins", default=False)

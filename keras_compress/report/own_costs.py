@@ -14,6 +14,7 @@ from keras_compress.layers.packed import (
     IntegerDense,
     PackedBitwiseChain,
     PackedBitwiseDense,
+    PackedLloydMaxCoding,
     PackedLowRankDense,
     PackedMaxPooling2D,
     SparseConv2D,
@@ -27,7 +28,9 @@ from keras_compress.report.layer_costs import (
 )
 
 
-@register_cost(BitwiseActivation, LloydMaxCoding, PackedMaxPooling2D)
+@register_cost(
+    BitwiseActivation, LloydMaxCoding, PackedLloydMaxCoding, PackedMaxPooling2D
+)
 def _no_products(layer, input_shape, output_shape):
     return []
 

@@ -177,7 +177,7 @@ def test_weights_that_are_dropped_count_as_flips():
         {"optimizer": {"class_name": "Adam", "use_ema": True}},
         {"optimizer": {"class_name": "AdamW", "weight_decay": 0.1}},
         {"policy": "mixed_float16"},
-        {"policy": "mixed_bfloat16", "jit_compile": True},
+        {"policy": "mixed_bfloat16"},
         {"layer": {"scale": True, "gradient": "lecture", "masked": True}},
     ],
     ids=str,

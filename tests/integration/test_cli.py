@@ -138,6 +138,12 @@ def test_pack_export_and_serve(small, tmp_path):
         serving.predict(served, x), expected, rtol=1e-5, atol=1e-6
     )
 
+    result = run("export", packed_path, tmp_path / "model.tflite", "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["bytes"] == (tmp_path / "model.tflite").stat().st_size
+    assert told["layers"]["fc1"] == "float32"
+
 
 def test_pack_compact(small, tmp_path):
     fast, compact = tmp_path / "fast.keras", tmp_path / "compact.keras"
@@ -236,6 +242,7 @@ def test_pack_of_a_model_without_compressed_layers_is_a_failure(file, tmp_path):
         (["pack", "{file}", "{tmp}/x.keras", "--batch", "0"], "0"),
         (["export", "{file}", "{tmp}"], "exists already"),
         (["export", "{file}", "{tmp}/no/served"], "directory that exists"),
+        (["export", "{file}", "{tmp}/x.tflite", "--portable"], "--portable is for"),
     ],
 )
 def test_bad_arguments_are_one_line_and_code_2(file, tmp_path, words, message):

@@ -136,12 +136,19 @@ def test_a_keras_file_keeps_every_variable_bit_for_bit(case, policy, tmp_path):
     model = model_of(case, policy, **{**case.on, **case.own_arguments})
     model.compile("adam", "mse")
     inputs = samples(case)
-    model.fit(inputs, targets(model, inputs), verbose=0)
+    # The optimizer's state as after a fit, without the seconds of one.
+    model.optimizer.build(model.trainable_variables)
+    random = np.random.default_rng(3)
+    for variable in model.optimizer.variables[2:]:
+        variable.assign(random.random(variable.shape))
     case.compress(model.layers[0])
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert len(loaded.variables) == len(model.variables)
-    for before, after in zip(model.variables, loaded.variables, strict=True):
+    for before, after in zip(
+        model.variables + model.optimizer.variables,
+        loaded.variables + loaded.optimizer.variables,
+        strict=True,
+    ):
         assert before.dtype == after.dtype
         np.testing.assert_array_equal(before.numpy(), after.numpy())
     np.testing.assert_array_equal(model(inputs), loaded(inputs))
@@ -175,11 +182,10 @@ def test_a_model_that_trained_packs_and_exports_to_the_same(case, tmp_path):
 
 
 @every_layer
-@pytest.mark.parametrize("jit_compile", [True, "auto", False])
-def test_trains_compiled(case, jit_compile):
+def test_trains_compiled(case):
     model = model_of(case, **case.on)
     case.compress(model.layers[0])
-    model.compile("adam", "mse", jit_compile=jit_compile)
+    model.compile("adam", "mse", jit_compile=True)
     inputs = samples(case)
     history = model.fit(inputs, targets(model, inputs), verbose=0)
     assert np.isfinite(history.history["loss"][0])

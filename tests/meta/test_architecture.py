@@ -22,6 +22,7 @@ OBJECTS = MATHS | COPIES | PLANS | {"layers"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
     *("save", "fold", "hardware", "prune", "_pack_compact", "_pack_integers"),
+    *("litert", "_litert_layers"),
 }
 MAY_IMPORT = {
     "_validation": set(),

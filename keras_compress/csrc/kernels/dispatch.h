@@ -3,6 +3,7 @@
 #define KERAS_COMPRESS_CSRC_KERNELS_DISPATCH_H_
 
 #include "integer_matmul.h"
+#include "level_bits.h"
 #include "low_rank_matmul.h"
 #include "sparse_matmul.h"
 #include "xnor_matmul.h"
@@ -17,6 +18,7 @@ struct Level {
   const SparseKernels* sparse;
   const XnorKernels* xnor;
   const IntegerKernels* integer;
+  LevelBitsKernel level_bits;
   const LowRankKernels* low_rank;
 };
 

@@ -40,6 +40,7 @@ namespace {
   RegisterXnorConv2D();
   RegisterPoolSigns();
   RegisterIntegerMatmul();
+  RegisterLevelBits();
   RegisterLowRankMatmul();
   return true;
 }();

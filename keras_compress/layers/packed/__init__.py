@@ -16,6 +16,9 @@ from keras_compress.layers.packed.packed_bitwise import (
 from keras_compress.layers.packed.packed_chain import (
     PackedBitwiseChain as PackedBitwiseChain,
 )
+from keras_compress.layers.packed.packed_coding import (
+    PackedLloydMaxCoding as PackedLloydMaxCoding,
+)
 from keras_compress.layers.packed.packed_pooling import (
     PackedMaxPooling2D as PackedMaxPooling2D,
 )
