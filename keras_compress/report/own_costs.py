@@ -111,4 +111,5 @@ def _integer(layer, input_shape, output_shape):
         positions = spatial(layer, output_shape)
     kept, work = int(np.count_nonzero(kernel)), kernel.size * positions
     arithmetic = "int8" if layer.input_format.bits <= 8 else "int16"
-    return [cost.Product(kernel.size, kept, work, arithmetic)]
+    skips = layer.blocks is not None
+    return [cost.Product(kernel.size, kept, work, arithmetic, skips_zeros=skips)]
