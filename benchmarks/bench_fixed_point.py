@@ -5,7 +5,9 @@
 Float32 in, float32 out: quantizing the inputs is part of it. `int8` and `int4` have
 inputs of 8 bits, `w8a16` has inputs of 16 bits and weights of 8; `codes` takes and
 gives bytes, as a hidden layer of a packed model does. `tf` is a float32 matmul and
-bias. See README.md beside this file for what the other columns count.
+bias, `keras int8` a `Dense` that Keras itself has quantized, in a graph like `op`. See
+README.md beside this file for what the other columns count, and `peers/integers.py` for
+LiteRT and ONNX Runtime.
 """
 
 import argparse
@@ -103,6 +105,16 @@ class Layer:
         return lambda: library.kc_integer_matmul(*ready) and keep
 
 
+def quantized_by_keras(matrix, bias):
+    import keras
+
+    layer = keras.layers.Dense(matrix.shape[1])
+    layer.build((None, len(matrix)))
+    layer.set_weights([matrix, bias])
+    layer.quantize("int8")
+    return lambda x, w: layer(x)
+
+
 def row(args, library, shape, batch):
     import numpy as np
     import tensorflow as tf
@@ -152,12 +164,13 @@ def row(args, library, shape, batch):
         ready = [tf.constant(array) for array in arrays]
         columns["op"] = chained(integers, x, arrays)
         columns["op eager"] = lambda: integers(x, *ready)
+        columns["keras int8"] = chained(quantized_by_keras(matrix, bias), x, [w])
         columns["tf eager"] = lambda: floats(x, w)
     clock = time.process_time if args.cpu_time else time.perf_counter
     times = interleaved(list(columns.values()), args.rounds, clock=clock)
     library.kc_set_level(library.kc_num_levels() - 1)
     found = dict(zip(columns, times, strict=True))
-    for name in ("op", "tf"):
+    for name in ("op", "tf", "keras int8"):
         if name in found:
             found[name] /= CHAIN
     return found
@@ -196,6 +209,7 @@ def main():
                 if name in found:
                     line[f"tf / {name}"] = found["tf"] / found[name]
             if "op eager" in found:
+                line["keras / op"] = found["keras int8"] / found["op"]
                 line["eager"] = found["tf eager"] / found["op eager"]
             rows.append(line)
             append(args.json, line | facts)
