@@ -85,3 +85,11 @@ def acts_as_in_training(arguments):
     return bool(arguments.kwargs.get("training")) or True in [
         argument for argument in arguments.args if isinstance(argument, bool)
     ]
+
+
+def is_changed(layer):
+    """Whether Keras computes with more than the layer's kernel: quantized, or LoRA."""
+    return bool(
+        getattr(layer, "quantization_mode", None)
+        or getattr(layer, "lora_enabled", False)
+    )

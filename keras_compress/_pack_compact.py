@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_compress._layer_kinds import is_changed
 from keras_compress._rebuild import rebuild
 from keras_compress.functional.compact import is_compressible
 from keras_compress.layers._config import arguments_of, copy_variables
@@ -31,10 +32,7 @@ def store_compact(model):
 
 
 def _is_worth_it(layer):
-    changed = getattr(layer, "quantization_mode", None) or getattr(
-        layer, "lora_enabled", False
-    )
-    return not changed and is_compressible(ops.convert_to_numpy(layer.kernel))
+    return not is_changed(layer) and is_compressible(ops.convert_to_numpy(layer.kernel))
 
 
 def _like(layer, new_class, arguments):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_compress._layer_kinds import CONVOLUTION, DENSE, DEPTHWISE
+from keras_compress._layer_kinds import CONVOLUTION, DENSE, DEPTHWISE, is_changed
 from keras_compress.layers._config import arguments_of
 from keras_compress.layers.pruned import is_pruned
 
@@ -22,11 +22,8 @@ def arrays_of(layer):
         input and output. A `Reshape` into so many channels has an array of these.
     """
     kind = type(layer)
-    changed = getattr(layer, "quantization_mode", None) or getattr(
-        layer, "lora_enabled", False
-    )
     # An activation with weights of its own may want them all.
-    if changed or isinstance(getattr(layer, "activation", None), keras.Layer):
+    if is_changed(layer) or isinstance(getattr(layer, "activation", None), keras.Layer):
         return None
     if kind is layers.Reshape:
         channels = layer.target_shape[-1] if layer.target_shape else -1

@@ -41,9 +41,11 @@ from keras_compress.layers.clustered import (
     PrunedClusteredConv2D,
     PrunedClusteredDense,
 )
+from keras_compress.layers.coding import LloydMaxCoding
 from keras_compress.layers.learned_step import LearnedStepConv2D, LearnedStepDense
 from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
 from keras_compress.layers.packed._storage import STORAGES
+from keras_compress.layers.packed.packed_coding import PackedLloydMaxCoding
 from keras_compress.layers.projected import ProjectedConv2D, ProjectedDense
 from keras_compress.layers.pruned import (
     PrunedConv1D,
@@ -63,13 +65,18 @@ def pack(model, *, batch=None, storage="fast"):
     `keras_compress.functional.sparse_cost`. Convolutions in groups, in one dimension
     and depthwise ones become plain layers, with zeros in their kernels.
 
-    Low-rank and projected layers become plain layers one after the other, in a model
-    of the layer's name, or are multiplied back into one where that is faster, by
-    `keras_compress.functional.ranks.factors_pay` and
+    Low-rank and projected layers become `PackedLowRankDense`, one op for both products;
+    plain layers one after the other, in a model of the layer's name; or are multiplied
+    back into one where that is faster: by
+    `keras_compress.functional.low_rank_cost.cheapest` and
     `keras_compress.functional.convolution.is_faster`.
 
     Clustered layers become plain ones, and pruned clustered ones what pruned ones do;
     `storage="compact"` makes of shared values a small file.
+
+    Fixed-point layers become `IntegerDense` and `IntegerConv2D`, with weights of 16, 8
+    or 4 bits. Where enough blocks of 4 inputs by 16 units are all zeros (the pattern
+    `(4, 16)` of pruning), only the others are stored and multiplied.
 
     Bitwise layers become `PackedBitwiseDense` and `PackedBitwiseConv2D`, which keep one
     bit a weight, and two where weights are 0. What stands between two of them (biases,
@@ -79,7 +86,7 @@ def pack(model, *, batch=None, storage="fast"):
     `PackedBitwiseChain`, one op. The bits, and all sums, are exactly those of the
     trained model without XLA, which rounds in its own ways. Where numbers are wanted
     (by an addition, a real-valued layer, an output) a layer gives what the trained one
-    gives.
+    gives. A `LloydMaxCoding` becomes a `PackedLloydMaxCoding`, one op.
 
     Dropout, noise and activity regularisation vanish (but not where they are called
     with `training=True`, and not subclasses of them, which may do anything). All other
@@ -113,7 +120,7 @@ def pack(model, *, batch=None, storage="fast"):
     Raises:
         ValueError: If the model has no compressed layer, cannot be rebuilt, has a
             bitwise layer that is not in stage 2 yet or a fixed-point one that does not
-            fit into integers of 8 and sums of 32 bits, or `batch` or `storage` is not
+            fit into integers of 16 and sums of 32 bits, or `batch` or `storage` is not
             as said above.
 
     Example:
@@ -152,7 +159,8 @@ def pack(model, *, batch=None, storage="fast"):
         """The one packed form of a layer, however many places it stands in."""
         if id(layer) not in made:
             plain = id(layer) in wrapped
-            made[id(layer)] = PACKERS[type(layer)](layer, name, batch, plain=plain)
+            packer = (PACKERS | CODINGS)[type(layer)]
+            made[id(layer)] = packer(layer, name, batch, plain=plain)
         return made[id(layer)]
 
     def replace(layer):
@@ -169,8 +177,9 @@ def pack(model, *, batch=None, storage="fast"):
             # It may want a kernel, as spectral normalisation does.
             wrapped.add(id(layer.layer))
         if id(layer) in integers:
-            return pack_integers(layer, integers[id(layer)])
-        return packed_once(layer, layer.name) if type(layer) in PACKERS else None
+            return pack_integers(layer, integers[id(layer)], batch)
+        known = type(layer) in PACKERS or type(layer) in CODINGS
+        return packed_once(layer, layer.name) if known else None
 
     packed = rebuild(source, replace)
     if storage == "compact":
@@ -226,6 +235,13 @@ def _pack_bitwise_activation(layer, name, batch, plain=False):
     return sign, lambda: None
 
 
+def _pack_levels(layer, name, batch, plain=False):
+    new = PackedLloydMaxCoding(
+        layer.bits, code=layer.code, name=name, dtype=layer.dtype_policy
+    )
+    return new, lambda: new.fill(layer.levels)
+
+
 def _pack_learned(layer, name, batch, plain=False):
     # Steps that are learned are no powers of two: what is quantized stays float.
     return pack_plain(layer, name)
@@ -257,3 +273,5 @@ PACKERS = {
     LearnedStepDense: _pack_learned,
     LearnedStepConv2D: _pack_learned,
 }
+# They make no model a compressed one, but are faster so.
+CODINGS = {LloydMaxCoding: _pack_levels}

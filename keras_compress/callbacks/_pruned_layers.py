@@ -5,7 +5,7 @@ import fnmatch
 from keras_compress._copies import all_layers
 from keras_compress._rebuild import walk
 from keras_compress._validation import invalid
-from keras_compress.layers.pruned import is_pruned
+from keras_compress.layers.pruned import is_pruned, prune_together
 
 
 def check_globs(name, globs):
@@ -72,3 +72,23 @@ def layers_of(network, exclude):
         if not layers:
             raise invalid("exclude", "some, not all pruned layers", exclude)
     return layers
+
+
+def prune_further(layer, sparsity, splice, scores):
+    """Prunes a layer to so sparse; what is pruned stays pruned.
+
+    Args:
+        layer: A pruned layer.
+        sparsity: Fraction of its units, in `[0, 1]`.
+        splice: As in `PrunedDense.prune`.
+        scores: Mapping from ids of layers to arrays of scores, or to `None`.
+    """
+    wanted = max(sparsity, layer.unit_sparsity)
+    how = {"scores": scores[id(layer)], "regrow": False, "splice": splice}
+    layer.prune(sparsity=wanted, **how)
+
+
+def prune_further_together(layers, sparsity, splice, scores):
+    """Prunes layers by one threshold, as `prune_further` does one."""
+    scores = [scores[id(layer)] for layer in layers]
+    prune_together(layers, sparsity, scores=scores, regrow=False, splice=splice)

@@ -63,9 +63,9 @@ def initial_centroids(values, count, init="linear", seed=0):
 def kmeans(values, count, init="linear", seed=0):
     """The centroids of k-means on numbers: `argmin_C sum_i min_k |w_i - c_k|^2`.
 
-    Lloyd's iteration until nothing moves. Up to `count` different numbers are their
-    own centroids, so that nothing is lost. A centroid that no number is nearest to
-    stays where it started.
+    Lloyd's iteration until nothing moves, 300 rounds at most. Up to `count` different
+    numbers are their own centroids, so that nothing is lost. A centroid that no number
+    is nearest to stays where it started.
 
     Args:
         values: Float array of finite numbers, of any shape; it may be empty.

@@ -160,9 +160,26 @@ def level_bits(x, levels, *, code="natural", axis=-1):
     """
     x = ops.convert_to_tensor(x)
     levels = ops.convert_to_tensor(levels, x.dtype)
-    limits = 0.5 * (levels[1:] + levels[:-1])
-    number = ops.sum(ops.cast(x[..., None] >= limits, "int32"), axis=-1)
+    above = x[..., None] >= level_limits(levels)
+    number = ops.sum(ops.cast(above, "int32"), axis=-1)
     return _words(number, levels.shape[0], code, axis, x)
+
+
+def level_limits(levels):
+    """Where one level ends and the next begins: in the middle between them.
+
+    Args:
+        levels: 1-D float tensor or array in ascending order.
+
+    Returns:
+        Like `levels`, one shorter. A number that is a limit is at the upper level.
+
+    Example:
+
+    >>> print(level_limits(np.array([0.0, 1.0, 4.0])))
+    [0.5 2.5]
+    """
+    return 0.5 * (levels[1:] + levels[:-1])
 
 
 def lloyd_max_levels(samples, levels, *, iterations=1000, tolerance=1e-7):
@@ -231,7 +248,7 @@ def _lloyd_max(samples, levels, iterations, enough):
     """Moves levels to the means of what is nearest to them; `samples` are sorted."""
     sums = np.concatenate([[0.0], np.cumsum(samples)])
     for _ in range(iterations):
-        ends = np.searchsorted(samples, 0.5 * (levels[1:] + levels[:-1]))
+        ends = np.searchsorted(samples, level_limits(levels))
         ends = np.concatenate([[0], ends, [samples.size]])
         counts = np.diff(ends)
         means = np.diff(sums[ends]) / np.maximum(counts, 1)
@@ -244,5 +261,5 @@ def _lloyd_max(samples, levels, iterations, enough):
 
 
 def _squared_error(samples, levels):
-    nearest = np.searchsorted(0.5 * (levels[1:] + levels[:-1]), samples)
+    nearest = np.searchsorted(level_limits(levels), samples)
     return np.square(samples - levels[nearest]).sum()

@@ -9,7 +9,8 @@ import dataclasses
 import math
 from types import MappingProxyType
 
-from keras_compress._validation import check_int, check_real, invalid
+from keras_compress._validation import check_choice, check_int, check_real, invalid
+from keras_compress.functional import sparse_layouts
 
 ENERGY_PJ = MappingProxyType(
     {
@@ -217,17 +218,20 @@ def dense_bytes(weights, bits=32):
     return -(-weights * check_int("bits", bits, minimum=1) // 8)
 
 
-def sparse_bytes(nonzeros, inputs, units):
-    """The bytes of a kernel compressed by column, bias not counted.
+def sparse_bytes(nonzeros, inputs, units, layout="csc"):
+    """The bytes of a kernel in a sparse layout, bias not counted.
 
-    Every kept weight is a float32 value and the index of its input (uint16, or int32
-    above 65,536 inputs); every column has an int32 start, and one more ends the last:
-    `nonzeros * (4 + 2 or 4) + 4 * (units + 1)`.
+    Compressed by column, every kept weight is a float32 value and the index of its
+    input (uint16, or int32 above 65,536 inputs); every column has an int32 start, and
+    one more ends the last: `nonzeros * (4 + 2 or 4) + 4 * (units + 1)`. In
+    `"panel16"`, 16 weights share an index, and 16 columns a start.
 
     Args:
-        nonzeros: Integer in `[0, inputs * units]`.
+        nonzeros: Integer >= 0, the weights that are stored: those that are not zero,
+            and what fills up blocks or lanes.
         inputs: Integer >= 1.
         units: Integer >= 1.
+        layout: One of `keras_compress.functional.sparse_layouts.LAYOUTS`.
 
     Returns:
         The bytes, an `int`.
@@ -238,9 +242,11 @@ def sparse_bytes(nonzeros, inputs, units):
     """
     check_int("inputs", inputs, minimum=1)
     check_int("units", units, minimum=1)
-    check_int("nonzeros", nonzeros, minimum=0, maximum=inputs * units)
-    index = 2 if inputs <= 65_536 else 4
-    return nonzeros * (4 + index) + 4 * (units + 1)
+    check_choice("layout", layout, sparse_layouts.LAYOUTS)
+    width = sparse_layouts.width(layout)
+    most = inputs * -(-units // width) * width
+    check_int("nonzeros", nonzeros, minimum=0, maximum=most)
+    return sparse_layouts.stored_bytes(layout, nonzeros, inputs, units)
 
 
 def arithmetic_energy(multiply_adds, arithmetic="float32"):

@@ -36,6 +36,36 @@ def reach(layout):
     return {"panel16": 2**16, "lanes": 2**18}.get(layout, 2**31 - 1)
 
 
+def width(layout):
+    """How many outputs a layout stores side by side, filled up with zeros.
+
+    >>> width("panel16"), width("csc")
+    (16, 1)
+    """
+    return {"panel16": PANEL, "lanes": GROUP}.get(layout, 1)
+
+
+def in_panels(kept):
+    """How many weights `"panel16"` stores: 16 a block that is not all zero.
+
+    Args:
+        kept: Boolean matrix, inputs by units, `True` where a weight is not zero.
+
+    Returns:
+        The count, an `int`.
+
+    Example:
+
+    >>> in_panels(np.array([[True, False], [False, False]]))
+    16
+    """
+    inputs, units = kept.shape
+    whole = kept[:, : units // PANEL * PANEL].reshape(inputs, -1, PANEL)
+    rest = kept[:, units // PANEL * PANEL :]
+    blocks = np.count_nonzero(whole.any(axis=2)) + np.count_nonzero(rest.any(axis=1))
+    return PANEL * int(blocks)
+
+
 def index_dtype(inputs, layout="csc"):
     """The dtype of `indices` for this many inputs.
 
@@ -70,10 +100,10 @@ def part_shapes(layout, stored, inputs, units):
     """
     check_choice("layout", layout, LAYOUTS)
     check_int("stored", stored, minimum=0)
-    width = {"panel16": PANEL, "lanes": GROUP}.get(layout, 1)
-    if stored % width:
-        raise invalid("stored", f"a multiple of {width} for {layout!r}", stored)
-    groups = -(-units // width)
+    side = width(layout)
+    if stored % side:
+        raise invalid("stored", f"a multiple of {side} for {layout!r}", stored)
+    groups = -(-units // side)
     lengths = {
         "values": (stored, "float32"),
         "indices": (

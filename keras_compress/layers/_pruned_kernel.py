@@ -9,6 +9,7 @@ from keras_compress._validation import check_real, invalid
 from keras_compress.functional import masks, patterns
 from keras_compress.functional.cost import sparse_bytes
 from keras_compress.functional.masking import masked
+from keras_compress.functional.sparse_layouts import PANEL, in_panels, reach
 
 
 class Pruned:
@@ -202,8 +203,19 @@ def total_sparsity(layers):
     return sum(zeros) / sum(sizes)
 
 
+def sparse_layout(layer):
+    """The layout that a pattern's bytes are counted in: panels for blocks of 16."""
+    blocks = isinstance(layer.pattern, tuple) and layer.pattern[1] % PANEL == 0
+    fits = layer.matrix_shape[0] <= reach("panel16")
+    return "panel16" if blocks and fits else "csc"
+
+
 def packed_bytes(layer):
-    """Bytes that the kernel of a pruned layer takes when compressed by columns."""
+    """Bytes of the kernel of a pruned layer: by columns, blocks of 16 in panels."""
     inputs, outputs = layer.matrix_shape
-    kept = round((1.0 - layer.sparsity) * inputs * outputs)
-    return sparse_bytes(kept, inputs, outputs)
+    layout = sparse_layout(layer)
+    if layout == "panel16":
+        stored = in_panels(layer._kernel_and_mask()[1])
+    else:
+        stored = round((1.0 - layer.sparsity) * inputs * outputs)
+    return sparse_bytes(stored, inputs, outputs, layout)

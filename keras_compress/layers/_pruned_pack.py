@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_compress.functional.sparse import compress
 from keras_compress.functional.sparse_cost import cheapest
-from keras_compress.functional.sparse_layouts import LAYOUTS, reach
+from keras_compress.functional.sparse_layouts import LAYOUTS, in_panels, reach
 from keras_compress.layers._config import copy_variables
 from keras_compress.layers._plain_pack import common_arguments, geometry, pack_plain
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
@@ -49,7 +49,7 @@ def _sparse(layer, batches):
     # As float32, in which it is stored: what is too small for that is a zero there.
     matrix = kernel.astype("float32").reshape(-1, kernel.shape[-1])
     nonzeros = int(np.count_nonzero(matrix))
-    stored = {"csc": nonzeros, "kblock": nonzeros, "panel16": _in_panels(matrix)}
+    stored = {"csc": nonzeros, "kblock": nonzeros, "panel16": in_panels(matrix != 0.0)}
     ready = {}
     if max(batches) < 16 and nonzeros < 0.7 * matrix.size:
         # How many zeros stand in lanes is only known when they are filled.
@@ -62,12 +62,6 @@ def _sparse(layer, batches):
         return None
     arguments = {"nonzeros": nonzeros, "layout": layout, "stored": stored[layout]}
     return arguments, ready.get(layout) or compress(matrix, layout)
-
-
-def _in_panels(matrix):
-    """The weights of blocks of one input and 16 outputs that are not all zero."""
-    padded = np.pad(matrix != 0.0, ((0, 0), (0, -matrix.shape[1] % 16)))
-    return 16 * int(padded.reshape(len(matrix), -1, 16).any(axis=2).sum())
 
 
 def _fill(new, layer, weights):

@@ -17,6 +17,7 @@ from keras_compress.layers._pruned_kernel import Pruned as Pruned
 from keras_compress.layers._pruned_kernel import is_pruned as is_pruned
 from keras_compress.layers._pruned_kernel import packed_bytes as packed_bytes
 from keras_compress.layers._pruned_kernel import prune_together as prune_together
+from keras_compress.layers._pruned_kernel import sparse_layout as sparse_layout
 from keras_compress.layers._pruned_kernel import total_sparsity as total_sparsity
 
 

@@ -42,7 +42,8 @@ def report(
             measured on them, and with it the share of products in which neither
             factor is zero.
         measure: Whether to measure bytes on disk (`.keras` without the optimizer's
-            state, and the SavedModel of `export`) and latency.
+            state, as Keras and as `keras_compress.save` writes it, and the SavedModel
+            of `export`) and latency.
         batches: Integers >= 1, the batch sizes to time.
         inputs: Array or structure of arrays of at least one example, needed for models
             whose input shape is not fully known. Latency is measured on them.
@@ -153,7 +154,7 @@ def _measured(models, costs, inputs, activations, batches, notes):
     times = measurement.latencies(models, data, batches)
     for model, found, latency in zip(models, costs, times, strict=True):
         sizes = {}
-        for field in ("keras_bytes", "saved_model_bytes"):
+        for field in ("keras_bytes", "deflated_bytes", "saved_model_bytes"):
             try:
                 sizes[field] = getattr(measurement, field)(model)
             except Exception as error:

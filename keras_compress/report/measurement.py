@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 import zipfile
+import zlib
 
 import h5py
 import numpy as np
@@ -27,6 +28,16 @@ def keras_bytes(model):
         path = pathlib.Path(folder) / "model.keras"
         model.save(path)
         return path.stat().st_size - _optimizer_bytes(path)
+
+
+def deflated_bytes(model):
+    """Bytes of the file of `keras_compress.save`, without the state of an optimizer."""
+    # `save` pulls in what a report without measurements can do without.
+    from keras_compress.save import save
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = save(model, pathlib.Path(folder) / "model.keras")
+        return path.stat().st_size - _optimizer_bytes(path, _deflated)
 
 
 def saved_model_bytes(model):
@@ -102,7 +113,7 @@ def _repeat(array, batch):
     return tf.constant(array[rows])
 
 
-def _optimizer_bytes(path):
+def _optimizer_bytes(path, size=lambda path: path.stat().st_size):
     with zipfile.ZipFile(path) as archive:
         if _WEIGHTS_FILE not in archive.namelist():
             return 0
@@ -114,4 +125,13 @@ def _optimizer_bytes(path):
         for name in source:
             if name != "optimizer":
                 source.copy(name, target)
-    return whole.stat().st_size - bare.stat().st_size
+    return size(whole) - size(bare)
+
+
+def _deflated(path):
+    deflate = zlib.compressobj(wbits=-15)
+    size = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            size += len(deflate.compress(block))
+    return size + len(deflate.flush())

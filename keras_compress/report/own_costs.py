@@ -14,6 +14,8 @@ from keras_compress.layers.packed import (
     IntegerDense,
     PackedBitwiseChain,
     PackedBitwiseDense,
+    PackedLloydMaxCoding,
+    PackedLowRankDense,
     PackedMaxPooling2D,
     SparseConv2D,
     SparseDense,
@@ -26,7 +28,9 @@ from keras_compress.report.layer_costs import (
 )
 
 
-@register_cost(BitwiseActivation, LloydMaxCoding, PackedMaxPooling2D)
+@register_cost(
+    BitwiseActivation, LloydMaxCoding, PackedLloydMaxCoding, PackedMaxPooling2D
+)
 def _no_products(layer, input_shape, output_shape):
     return []
 
@@ -35,6 +39,17 @@ def _no_products(layer, input_shape, output_shape):
 def _low_rank_dense(layer, input_shape, output_shape):
     uses = math.prod(input_shape[:-1])
     return [product(layer, factor, uses) for factor in layer.factors.values()]
+
+
+@register_cost(PackedLowRankDense)
+def _packed_low_rank_dense(layer, input_shape, output_shape):
+    uses = math.prod(input_shape[:-1])
+    products = []
+    for factor in layer.factors.values():
+        kept = int(np.count_nonzero(factor))
+        work = factor.size * uses
+        products.append(cost.Product(factor.size, kept, work, "float32"))
+    return products
 
 
 @register_cost(LowRankConv2D)
@@ -96,4 +111,5 @@ def _integer(layer, input_shape, output_shape):
         positions = spatial(layer, output_shape)
     kept, work = int(np.count_nonzero(kernel)), kernel.size * positions
     arithmetic = "int8" if layer.input_format.bits <= 8 else "int16"
-    return [cost.Product(kernel.size, kept, work, arithmetic)]
+    skips = layer.blocks is not None
+    return [cost.Product(kernel.size, kept, work, arithmetic, skips_zeros=skips)]

@@ -84,6 +84,7 @@ def _cost_rows(report):
     rows = [
         ("memory", [m.memory_bytes for m in models], tables.byte_size),
         (".keras file", [m.keras_bytes for m in models], tables.byte_size),
+        ("file of kc.save", [m.deflated_bytes for m in models], tables.byte_size),
         ("SavedModel", [m.saved_model_bytes for m in models], tables.byte_size),
         (
             "multiply-adds\nof kept weights",

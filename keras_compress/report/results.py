@@ -79,6 +79,8 @@ class ModelCost:
         output_elements: Size of its outputs, the examples of `activations` together.
         output_sparsity: Fraction of zeros in them; `None` if not measured.
         keras_bytes: Bytes of its `.keras` file; `None` if not measured.
+        deflated_bytes: Bytes of the file of `keras_compress.save`; `None` if not
+            measured.
         saved_model_bytes: Bytes of its SavedModel; `None` if not measured.
         latency: Dict from batch size to median seconds; empty if not measured.
     """
@@ -90,6 +92,7 @@ class ModelCost:
     output_elements: int = 0
     output_sparsity: float | None = None
     keras_bytes: int | None = None
+    deflated_bytes: int | None = None
     saved_model_bytes: int | None = None
     latency: dict = dataclasses.field(default_factory=dict)
 
@@ -219,7 +222,7 @@ def _model_dict(model):
     names = (
         "name parameters weights weights_kept sparsity memory_bytes multiply_adds "
         "effective_multiply_adds remaining_work activation_sparsity energy_pj "
-        "keras_bytes saved_model_bytes"
+        "keras_bytes deflated_bytes saved_model_bytes"
     ).split()
     latency = {str(batch): seconds for batch, seconds in model.latency.items()}
     return {

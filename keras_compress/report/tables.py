@@ -62,6 +62,7 @@ def total_rows(report):
         return rows
     rows += [
         row(".keras file", [m.keras_bytes for m in models], byte_size, True),
+        row("file of kc.save", [m.deflated_bytes for m in models], byte_size, True),
         row("SavedModel", [m.saved_model_bytes for m in models], byte_size, True),
     ]
     rows += [

@@ -10,6 +10,7 @@ import pytest
 import keras_compress as kc
 from keras_compress import schedules
 from keras_compress.callbacks import IterativePruning
+from keras_compress.functional.sparse import compress
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.random((96, 8, 8, 1)).astype("float32")
@@ -114,6 +115,22 @@ def test_a_budget_is_met_and_used_up(what, scope, absolute):
         assert max(found.values()) - min(found.values()) < 0.02
     else:
         assert max(found.values()) - min(found.values()) > 0.02
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_a_budget_of_bytes_counts_blocks_as_they_are_packed(scope):
+    model = model_of(pattern=(1, 16))
+    pruning = IterativePruning(
+        schedules.Constant(1.0), target={"bytes": 0.4}, scope=scope
+    )
+    spent = fit(model, pruning, epochs=1)["packed_bytes"][-1]
+    stored = 0
+    for name in SIZES:
+        layer = model.get_layer(name)
+        kept = np.where(layer.mask, 1.0, 0.0).reshape(layer.matrix_shape)
+        stored += sum(part.nbytes for part in compress(kept, "panel16"))
+    assert spent == stored
+    assert 0.38 * DENSE["bytes"] < spent <= 0.4 * DENSE["bytes"]
 
 
 @pytest.mark.parametrize("what", ["weights", "multiply_adds"])

@@ -22,6 +22,7 @@ def test_measures_disk_and_latency():
     assert result.threads >= 1
     for model in result.models:
         assert model.keras_bytes > 4 * model.parameters
+        assert 0 < model.deflated_bytes < model.keras_bytes
         assert model.saved_model_bytes > 4 * model.parameters, result.notes
         assert set(model.latency) == {1, 3}
         assert min(model.latency.values()) > 0
@@ -31,9 +32,11 @@ def test_measures_disk_and_latency():
 def test_an_optimizer_does_not_count_as_size():
     model = keras.Sequential([keras.Input((400,)), layers.Dense(300)])
     fresh = measurement.keras_bytes(model)
+    deflated = measurement.deflated_bytes(model)
     model.compile(optimizer="adam", loss="mse")
     model.fit(np.ones((2, 400)), np.ones((2, 300)), verbose=0)
     assert measurement.keras_bytes(model) == pytest.approx(fresh, rel=0.02)
+    assert measurement.deflated_bytes(model) == pytest.approx(deflated, rel=0.02)
 
 
 def test_a_model_that_cannot_be_saved_has_a_dash(monkeypatch):

@@ -94,6 +94,8 @@ def test_bytes_of_a_sparse_kernel():
     assert cost.sparse_bytes(nonzeros=10, inputs=784, units=3) == 10 * 6 + 4 * 4
     assert cost.sparse_bytes(nonzeros=10, inputs=65_536, units=1) == 10 * 6 + 8
     assert cost.sparse_bytes(nonzeros=10, inputs=65_537, units=1) == 10 * 8 + 8
+    # Two blocks of 16 weights and an index; starts of two panels, and an end.
+    assert cost.sparse_bytes(32, 784, 20, "panel16") == 2 * (16 * 4 + 2) + 4 * 3
 
 
 def test_bytes_of_a_sparse_kernel_are_those_of_its_arrays():

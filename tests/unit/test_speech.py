@@ -110,7 +110,7 @@ def test_bits_through_the_recipe():
     kim_2018.train(bits, frames, epochs=1, callbacks=[callback], verbose=0)
     packed = kc.pack(bits)
     kinds = [type(layer).__name__ for layer in packed.layers]
-    assert kinds == ["Normalization", "LloydMaxCoding", "PackedBitwiseChain"]
+    assert kinds == ["Normalization", "PackedLloydMaxCoding", "PackedBitwiseChain"]
     assert len(packed.layers[-1].members) == 2
     wave = 0.1 * np.random.default_rng(1).standard_normal(4000)
     found = kim_2018.denoise(packed, wave)

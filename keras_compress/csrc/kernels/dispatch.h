@@ -3,6 +3,8 @@
 #define KERAS_COMPRESS_CSRC_KERNELS_DISPATCH_H_
 
 #include "integer_matmul.h"
+#include "level_bits.h"
+#include "low_rank_matmul.h"
 #include "sparse_matmul.h"
 #include "xnor_matmul.h"
 
@@ -16,6 +18,8 @@ struct Level {
   const SparseKernels* sparse;
   const XnorKernels* xnor;
   const IntegerKernels* integer;
+  LevelBitsKernel level_bits;
+  const LowRankKernels* low_rank;
 };
 
 // The level in use: the fastest, unless KERAS_COMPRESS_SIMD or kc_set_level

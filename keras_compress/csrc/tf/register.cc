@@ -40,6 +40,8 @@ namespace {
   RegisterXnorConv2D();
   RegisterPoolSigns();
   RegisterIntegerMatmul();
+  RegisterLevelBits();
+  RegisterLowRankMatmul();
   return true;
 }();
 

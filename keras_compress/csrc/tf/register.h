@@ -24,6 +24,8 @@ void RegisterXnorStages();
 void RegisterXnorConv2D();
 void RegisterPoolSigns();
 void RegisterIntegerMatmul();
+void RegisterLevelBits();
+void RegisterLowRankMatmul();
 
 }  // namespace keras_compress
 

@@ -1,0 +1,16 @@
+// The bits of levels, compiled for AVX-512.
+#include <stdint.h>
+#include <string.h>
+
+#include "level_bits.h"
+
+namespace keras_compress {
+namespace {
+
+#include "level_bits_lanes.h"
+
+}  // namespace
+
+LevelBitsKernel LevelBitsAvx512() { return Words; }
+
+}  // namespace keras_compress

@@ -1,0 +1,16 @@
+// The bits of levels, compiled for NEON.
+#include <stdint.h>
+#include <string.h>
+
+#include "level_bits.h"
+
+namespace keras_compress {
+namespace {
+
+#include "level_bits_lanes.h"
+
+}  // namespace
+
+LevelBitsKernel LevelBitsNeon() { return Words; }
+
+}  // namespace keras_compress
