@@ -3,9 +3,12 @@
     taskset -c 1 python benchmarks/bench_fixed_point.py
 
 Float32 in, float32 out: quantizing the inputs is part of it. `int8` and `int4` have
-inputs of 8 bits, `w8a16` has inputs of 16 bits and weights of 8; `codes` takes and
-gives bytes, as a hidden layer of a packed model does. `tf` is a float32 matmul and
-bias. See README.md beside this file for what the other columns count.
+inputs of 8 bits, `w8a16` has inputs of 16 bits and weights of 8, `w16a16` both of 16;
+`blocks` has int8 weights of which 90 % are zeros (`--sparsity`), in blocks of 4 inputs
+by 16 units; `codes` takes and gives bytes, as a hidden layer of a packed model does.
+`tf` is a float32 matmul and bias, `keras int8` a `Dense` that Keras itself has
+quantized, in a graph like `op`. See README.md beside this file for what the other
+columns count, and `peers/integers.py` for LiteRT and ONNX Runtime.
 """
 
 import argparse
@@ -26,6 +29,7 @@ from turns import (
 SHAPES = [(784, 300), (784, 1024), (1024, 1024), (4096, 4096)]
 BATCHES = [1, 16, 64, 256]
 KINDS = {"float32": 0, "int8": 2}
+OURS = ("int8", "int4", "blocks", "w8a16", "w16a16", "codes", "op", "blocks op")
 
 
 def arguments():
@@ -37,6 +41,11 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--levels", action="store_true", help="int8, every SIMD level")
     parser.add_argument("--batch", type=int, help="this batch alone")
+    parser.add_argument(
+        "--warm", action="store_true", help="each turn begins with an untimed call"
+    )
+    parser.add_argument("--sparsity", type=float, default=0.9, help="of blocks")
+    parser.add_argument("--only", nargs="+", metavar="COLUMN", help="these of ours")
     parser.add_argument("--inputs", type=int, help="shapes of so many inputs alone")
     parser.add_argument(
         "--cpu-time",
@@ -58,23 +67,31 @@ class Product(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("output_kind", "requantize")),
         *((f"output_{name}", ctypes.c_int64) for name in ("low", "high", "rounding")),
         *((name, ctypes.c_void_p) for name in ("shifts", "scales")),
+        ("blocks", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("indices", "starts")),
     )
 
 
 class Layer:
     """Weights of so many bits, as the kernel and the op take them."""
 
-    def __init__(self, matrix, bits, fraction, limits):
+    def __init__(self, matrix, bits, fraction, limits, in_blocks=False):
         import numpy as np
 
-        from keras_compress.functional import integers
+        from keras_compress.functional import integer_blocks, integers
 
         top = 2 ** (bits - 1) - 1
         step = np.abs(matrix).max() / top
         codes = np.rint(matrix / step).astype(np.int64)
         units = codes.shape[1]
         self.bits, self.fraction, self.limits = bits, fraction, limits
-        self.panels = aligned(integers.pack_panels(codes, bits))
+        self.where = ()
+        if in_blocks:
+            blocks, *where = integer_blocks.pack_blocks(codes)
+            self.panels = aligned(blocks)
+            self.where = [aligned(array) for array in where]
+        else:
+            self.panels = aligned(integers.pack_panels(codes, bits))
         self.sums = aligned(codes.sum(axis=0).astype(np.int32))
         self.bias = aligned(np.arange(units, dtype=np.int32))
         self.shifts = np.full(units, 12, np.int32)
@@ -92,6 +109,8 @@ class Layer:
             *(KINDS[str(outputs.dtype)], int(outputs.dtype != "float32")),
             *(-128, 127, 0),
             *(array.ctypes.data for array in (self.shifts, self.scales)),
+            len(self.panels) if self.where else 0,
+            *([array.ctypes.data for array in self.where] or (None, None)),
         )
         ready = (
             ctypes.byref(product),
@@ -101,6 +120,25 @@ class Layer:
         )
         keep = (self, rows, outputs, product)
         return lambda: library.kc_integer_matmul(*ready) and keep
+
+
+def quantized_by_keras(matrix, bias):
+    import keras
+
+    layer = keras.layers.Dense(matrix.shape[1])
+    layer.build((None, len(matrix)))
+    layer.set_weights([matrix, bias])
+    layer.quantize("int8")
+    return lambda x, w: layer(x)
+
+
+def kept_blocks(random, shape, sparsity):
+    """1 where a block of 4 inputs by 16 units stays, else 0."""
+    import numpy as np
+
+    blocks = random.random((-(-shape[0] // 4), -(-shape[1] // 16)))
+    kept = (blocks >= np.quantile(blocks, sparsity)).astype(np.float32)
+    return np.kron(kept, np.ones((4, 16), np.float32))[: shape[0], : shape[1]]
 
 
 def row(args, library, shape, batch):
@@ -117,10 +155,17 @@ def row(args, library, shape, batch):
     codes = aligned(np.zeros((batch, shape[1]), np.int8))
     given = aligned(np.rint(inputs * 32).clip(-128, 127).astype(np.int8))
     library.kc_set_threads(args.threads)
+    blocked = matrix * kept_blocks(random, shape, args.sparsity)
+    makers = {
+        "int8": (matrix, 8, 5, (-128, 127)),
+        "int4": (matrix, 4, 5, (-128, 127)),
+        "blocks": (blocked, 8, 5, (-128, 127), True),
+        "w8a16": (matrix, 8, 12, (-32768, 32767)),
+        "w16a16": (matrix, 16, 12, (-32768, 32767)),
+    }
+    wanted = set(args.only or makers) | (set() if args.kernel_only else {"blocks"})
     layers = {
-        "int8": Layer(matrix, 8, 5, (-128, 127)),
-        "int4": Layer(matrix, 4, 5, (-128, 127)),
-        "w8a16": Layer(matrix, 8, 12, (-32768, 32767)),
+        name: Layer(*makers[name]) for name in makers if name in wanted | {"int8"}
     }
     columns = {}
     if args.levels:
@@ -132,6 +177,8 @@ def row(args, library, shape, batch):
         for name, layer in layers.items():
             columns[name] = layer.call(library, inputs, outputs)
         columns["codes"] = layers["int8"].call(library, given, codes)
+        for name in set(columns) - set(args.only or columns):
+            del columns[name]
     x, w, b = (tf.constant(array) for array in (inputs, matrix, bias))
 
     def floats(x, w):
@@ -139,25 +186,37 @@ def row(args, library, shape, batch):
 
     columns["tf"] = chained(floats, x, [w])
     if not args.kernel_only and not args.levels:
-        layer = layers["int8"]
         fixed = {"fraction_bits": 5, "limits": (-128, 127), "outputs": "float32"}
 
         def integers(x, *weights):
-            panels, sums, bias, scales = weights
+            panels, sums, bias, scales, *blocks = weights
             return ops.integer_matmul(
-                x, panels, sums, bias, input_dim=shape[0], scales=scales, **fixed
+                x,
+                panels,
+                sums,
+                bias,
+                input_dim=shape[0],
+                scales=scales,
+                blocks=blocks or None,
+                **fixed,
             )
 
+        for name, layer in (("op", layers["int8"]), ("blocks op", layers["blocks"])):
+            arrays = (layer.panels, layer.sums, layer.bias, layer.scales, *layer.where)
+            columns[name] = chained(integers, x, arrays)
+        layer = layers["int8"]
         arrays = (layer.panels, layer.sums, layer.bias, layer.scales)
         ready = [tf.constant(array) for array in arrays]
-        columns["op"] = chained(integers, x, arrays)
         columns["op eager"] = lambda: integers(x, *ready)
+        columns["keras int8"] = chained(quantized_by_keras(matrix, bias), x, [w])
         columns["tf eager"] = lambda: floats(x, w)
     clock = time.process_time if args.cpu_time else time.perf_counter
-    times = interleaved(list(columns.values()), args.rounds, clock=clock)
+    times = interleaved(
+        list(columns.values()), args.rounds, clock=clock, warm=args.warm
+    )
     library.kc_set_level(library.kc_num_levels() - 1)
     found = dict(zip(columns, times, strict=True))
-    for name in ("op", "tf"):
+    for name in ("op", "blocks op", "tf", "keras int8"):
         if name in found:
             found[name] /= CHAIN
     return found
@@ -192,10 +251,11 @@ def main():
             found = row(args, library, shape, batch)
             line = {"shape": "{}x{}".format(*shape), "batch": batch}
             line |= {f"{name} us": time for name, time in found.items()}
-            for name in ("int8", "int4", "w8a16", "codes", "op"):
+            for name in OURS:
                 if name in found:
                     line[f"tf / {name}"] = found["tf"] / found[name]
             if "op eager" in found:
+                line["keras / op"] = found["keras int8"] / found["op"]
                 line["eager"] = found["tf eager"] / found["op eager"]
             rows.append(line)
             append(args.json, line | facts)

@@ -6,8 +6,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_compress.layers._fixed_point_kernel import is_fixed_point
-from keras_compress.layers.packed._integer_kernel import (
-    IntegerKernel,
+from keras_compress.layers.packed._integer_kernel import IntegerKernel
+from keras_compress.layers.packed._integer_steps import (
     holds,
     limits_of,
     sure_rounding,
@@ -44,6 +44,11 @@ def check_convertible(path, layer):
         )
     if not isinstance(layer, IntegerKernel):
         return
+    if layer.bits > 8:
+        raise ValueError(
+            f"Layer {path!r} has weights of {layer.bits} bits, and LiteRT's have 8. "
+            "Give its kernel a format of 8 bits."
+        )
     least = int(layer.effective_kernel().min(initial=0))
     if least < LEAST_WEIGHT:
         raise ValueError(

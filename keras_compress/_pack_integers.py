@@ -10,10 +10,11 @@ from keras_compress._copies import all_layers
 from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import is_wrapper, walk
 from keras_compress.functional import integers
+from keras_compress.functional.integer_blocks import blocks_pay, count_blocks
 from keras_compress.functional.q_format import QFormat
 from keras_compress.layers._config import arguments_of
 from keras_compress.layers._fixed_point_kernel import is_fixed_point
-from keras_compress.layers.packed._integer_kernel import (
+from keras_compress.layers.packed._integer_steps import (
     holds,
     integer_steps,
     limits_of,
@@ -84,8 +85,11 @@ def plan_integers(model):
     return plan
 
 
-def pack_integers(layer, place):
+def pack_integers(layer, place, batch=None):
     """The integer layer of a fixed-point one, and what fills it once it is built.
+
+    Of 4 x 16 blocks it stores those that are not all zeros, where
+    `functional.integer_blocks.blocks_pay` says so for this batch.
 
     Raises:
         ValueError: If it does not fit into the integers that kernels have.
@@ -116,24 +120,29 @@ def pack_integers(layer, place):
     units = codes.shape[1]
     fractions = np.add(layer.kernel_format.fraction_bits, format.fraction_bits)
     bias, float_bias = _bias(layer, fractions)
-    if codes.min(initial=0) < -128 or codes.max(initial=0) > 127:
+    bits = _bits_of(codes)
+    if bits is None:
         needed = integers.accumulator_bits(
             codes, *limits_of(format), np.zeros(units) if bias is None else bias
         )
         raise ValueError(
             f"The kernel of layer {name!r} has {layer.kernel_format.bits} bits, and "
-            f"integer kernels have 8, with sums of {integers.SUM_BITS}: this one needs "
-            f"{needed}. Take fewer bits."
+            f"integer kernels have 16, with sums of {integers.SUM_BITS}: this one "
+            f"needs {needed}. Take fewer bits."
         )
     arguments = arguments_of(layer)
-    small = codes.min(initial=0) >= -8 and codes.max(initial=0) <= 7
-    small = small and len(codes) <= integers.MOST_INPUTS_OF_4_BITS
+    blocks = count_blocks(codes)
+    batches = (1, 64) if batch is None else (batch,)
+    if not isinstance(layer, keras.layers.Dense):
+        batches = (64,)  # every output pixel is a row
+    pays = blocks_pay(blocks, *codes.shape, bits, batches)
     common = {
         "name": name,
         "dtype": arguments["dtype"],
         "activation": arguments["activation"],
         "input_format": format,
-        "bits": 4 if small else 8,
+        "bits": 8 if pays else bits,
+        "blocks": blocks if pays else None,
         "pre_activation_format": layer.pre_activation_format,
         "output_format": layer.output_format,
         "float_bias": float_bias is not None,
@@ -153,6 +162,16 @@ def pack_integers(layer, place):
             **common,
         )
     return new, lambda: new.fill(codes, fractions, bias, float_bias)
+
+
+def _bits_of(codes):
+    """The fewest bits of a kernel that hold these weights, `None` where none do."""
+    for bits in sorted(integers.BITS):
+        half = 1 << (bits - 1)
+        if codes.min(initial=0) >= -half and codes.max(initial=0) < half:
+            if bits > 4 or len(codes) <= integers.MOST_INPUTS_OF_4_BITS:
+                return bits
+    return None
 
 
 def final_format(layer):

@@ -14,7 +14,8 @@ from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import check_model, walk
 from keras_compress._validation import invalid
 from keras_compress.functional.integers import accumulator_bits
-from keras_compress.layers.packed._integer_kernel import IntegerKernel, limits_of
+from keras_compress.layers.packed._integer_kernel import IntegerKernel
+from keras_compress.layers.packed._integer_steps import limits_of
 
 VERSION = 1
 

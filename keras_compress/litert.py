@@ -93,9 +93,9 @@ def export_litert(model, path, *, data=None):
         A `LiteRTFile`, which prints as one line.
 
     Raises:
-        ValueError: If a layer has what LiteRT has not (a weight of -128, a format that
-            wraps or rounds down, packed bits), is not packed yet, or is made of
-            operations that LiteRT lacks; or `path` exists or cannot be written.
+        ValueError: If a layer has what LiteRT has not (weights of -128 or of 16 bits,
+            a format that wraps or rounds down, packed bits), is not packed yet, or is
+            made of operations that LiteRT lacks; or `path` exists or cannot be written.
 
     Example:
 

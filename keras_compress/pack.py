@@ -65,13 +65,18 @@ def pack(model, *, batch=None, storage="fast"):
     `keras_compress.functional.sparse_cost`. Convolutions in groups, in one dimension
     and depthwise ones become plain layers, with zeros in their kernels.
 
-    Low-rank and projected layers become plain layers one after the other, in a model
-    of the layer's name, or are multiplied back into one where that is faster, by
-    `keras_compress.functional.ranks.factors_pay` and
+    Low-rank and projected layers become `PackedLowRankDense`, one op for both products;
+    plain layers one after the other, in a model of the layer's name; or are multiplied
+    back into one where that is faster: by
+    `keras_compress.functional.low_rank_cost.cheapest` and
     `keras_compress.functional.convolution.is_faster`.
 
     Clustered layers become plain ones, and pruned clustered ones what pruned ones do;
     `storage="compact"` makes of shared values a small file.
+
+    Fixed-point layers become `IntegerDense` and `IntegerConv2D`, with weights of 16, 8
+    or 4 bits. Where enough blocks of 4 inputs by 16 units are all zeros (the pattern
+    `(4, 16)` of pruning), only the others are stored and multiplied.
 
     Bitwise layers become `PackedBitwiseDense` and `PackedBitwiseConv2D`, which keep one
     bit a weight, and two where weights are 0. What stands between two of them (biases,
@@ -115,7 +120,7 @@ def pack(model, *, batch=None, storage="fast"):
     Raises:
         ValueError: If the model has no compressed layer, cannot be rebuilt, has a
             bitwise layer that is not in stage 2 yet or a fixed-point one that does not
-            fit into integers of 8 and sums of 32 bits, or `batch` or `storage` is not
+            fit into integers of 16 and sums of 32 bits, or `batch` or `storage` is not
             as said above.
 
     Example:
@@ -172,7 +177,7 @@ def pack(model, *, batch=None, storage="fast"):
             # It may want a kernel, as spectral normalisation does.
             wrapped.add(id(layer.layer))
         if id(layer) in integers:
-            return pack_integers(layer, integers[id(layer)])
+            return pack_integers(layer, integers[id(layer)], batch)
         known = type(layer) in PACKERS or type(layer) in CODINGS
         return packed_once(layer, layer.name) if known else None
 

@@ -6,6 +6,8 @@ from keras_compress._validation import check_choice, check_int, invalid
 
 PANEL_UNITS = 16
 """Units that stand side by side in a panel."""
+BITS = (16, 8, 4)
+"""Bits of a weight."""
 ROUNDINGS = ("nearest_even", "truncate", "floor")
 SUM_BITS = 32
 """Bits of the accumulator."""
@@ -20,16 +22,17 @@ def pack_panels(codes, bits=8):
 
     Panel `p` holds units `16 p` to `16 p + 15`: the first four inputs of each of them,
     then the next four of each, and so on. Of 4 bits, a byte holds input `k` in its low
-    half and input `k + 4` in its high half, for `k % 8 < 4`. Zeros fill up inputs and
-    units. This is the one form that is stored, read by every SIMD level.
+    half and input `k + 4` in its high half, for `k % 8 < 4`. Of 16 bits, four bytes
+    hold two inputs, each with its low byte first. Zeros fill up inputs and units. This
+    is the one form that is stored, read by every SIMD level.
 
     Args:
         codes: Integer array `(inputs, units)`, in the range of so many bits.
-        bits: 8 or 4.
+        bits: 16, 8 or 4.
 
     Returns:
-        Int8 array `(ceil(units / 16), steps, 16, 4)`; `steps` is `ceil(inputs / 4)`,
-        or `ceil(inputs / 8)` with 4 bits.
+        Int8 array `(ceil(units / 16), steps, 16, 4)`; `steps` is
+        `ceil(inputs / (32 / bits))`.
 
     Raises:
         ValueError: If `codes` is no such matrix.
@@ -40,7 +43,7 @@ def pack_panels(codes, bits=8):
     (2, 1, 16, 4)
     """
     codes = np.asarray(codes)
-    check_choice("bits", bits, (8, 4))
+    check_choice("bits", bits, BITS)
     limit = 1 << (bits - 1)
     if codes.ndim != 2 or not np.issubdtype(codes.dtype, np.integer):
         raise invalid("codes", "an integer array (inputs, units)", codes.shape)
@@ -50,8 +53,12 @@ def pack_panels(codes, bits=8):
     inputs, units = codes.shape
     inputs_of_step = 32 // bits
     steps, panels = -(-inputs // inputs_of_step), -(-units // PANEL_UNITS)
-    full = np.zeros((steps * inputs_of_step, panels * PANEL_UNITS), np.int8)
+    full = np.zeros((steps * inputs_of_step, panels * PANEL_UNITS), "<i2")
     full[:inputs, :units] = codes
+    if bits == 16:
+        pairs = full.reshape(steps, 2, panels, PANEL_UNITS).transpose(2, 0, 3, 1)
+        return np.ascontiguousarray(pairs).view(np.int8)
+    full = full.astype(np.int8)
     halves = full.reshape(steps, inputs_of_step // 4, 4, panels, PANEL_UNITS)
     halves = halves.transpose(3, 0, 4, 1, 2)  # panel, step, unit, half, input
     if bits == 8:
@@ -67,10 +74,10 @@ def unpack_panels(panels, inputs, units, bits=8):
         panels: Int8 array, as of `pack_panels`.
         inputs: Integer >= 0.
         units: Integer >= 0.
-        bits: 8 or 4.
+        bits: 16, 8 or 4.
 
     Returns:
-        Int8 array `(inputs, units)`.
+        Int8 array `(inputs, units)`, int16 of 16 bits.
 
     Example:
 
@@ -78,14 +85,16 @@ def unpack_panels(panels, inputs, units, bits=8):
     >>> bool((unpack_panels(pack_panels(codes, 4), 8, 2, 4) == codes).all())
     True
     """
-    panels = np.asarray(panels)
+    panels = np.ascontiguousarray(panels)
+    if bits == 16:
+        panels = panels.view("<i2").astype(np.int16)
     halves = panels[:, :, :, None]
     if bits == 4:
         low = (panels.view(np.uint8) << 4).view(np.int8) >> 4
         halves = np.stack([low, panels >> 4], axis=3)
     codes = halves.transpose(1, 3, 4, 0, 2)
-    steps, parts = codes.shape[:2]
-    codes = codes.reshape(steps * parts * 4, -1)
+    steps, parts, width = codes.shape[:3]
+    codes = codes.reshape(steps * parts * width, -1)
     return np.ascontiguousarray(codes[:inputs, :units])
 
 

@@ -27,12 +27,16 @@ def matmul(
     output_low,
     output_high,
     output_rounding,
+    indices=None,
+    starts=None,
 ):
     """`integer_matmul` of a matrix; arguments as the native op has them."""
     del column_sums
     if rows.dtype == tf.float32:
         rows = codes(rows, fraction, low, high, ROUNDINGS[rounding])
     bias = tf.convert_to_tensor(bias)
+    if starts is not None:
+        panels = _scattered(panels, indices, starts, inputs)
     kernel = _unpacked(panels, inputs, bits)[:, : tf.shape(bias)[0]]
     kernel = tf.ensure_shape(kernel, [inputs, bias.shape[0]])
     values = tf.matmul(tf.cast(rows, tf.float64), kernel) + tf.cast(bias, tf.float64)
@@ -70,6 +74,9 @@ def _rounded(x, rounding):
 def _unpacked(panels, inputs, bits):
     """`functional.integers.unpack_panels`, as float64, units at the end not cut off."""
     panels = tf.cast(panels, tf.int32)[:, :, :, None]
+    if bits == 16:
+        low = tf.bitwise.bitwise_and(panels[..., ::2], 255)
+        panels = 256 * panels[..., 1::2] + low
     if bits == 4:
         low = tf.bitwise.bitwise_and(panels, 15)
         low = low - 16 * tf.cast(low > 7, tf.int32)
@@ -78,3 +85,13 @@ def _unpacked(panels, inputs, bits):
     shape = tf.shape(kernel)
     kernel = tf.reshape(kernel, [shape[0] * shape[1] * shape[2], shape[3] * shape[4]])
     return tf.cast(kernel[:inputs], tf.float64)
+
+
+def _scattered(blocks, indices, starts, inputs):
+    """`functional.integers.pack_panels` of what blocks hold."""
+    starts, blocks = tf.convert_to_tensor(starts), tf.convert_to_tensor(blocks)
+    number = tf.range(tf.shape(blocks)[0])
+    of_panel = tf.searchsorted(starts[1:], number, side="right")
+    spots = tf.stack([of_panel, tf.cast(indices, tf.int32)], 1)
+    shape = [tf.shape(starts)[0] - 1, -(-inputs // 4), 16, 4]
+    return tf.scatter_nd(spots, tf.cast(blocks, tf.int32), shape)

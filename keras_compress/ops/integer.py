@@ -5,7 +5,7 @@ import functools
 import tensorflow as tf
 
 from keras_compress._validation import check_choice, check_int, invalid
-from keras_compress.functional.integers import ROUNDINGS
+from keras_compress.functional.integers import BITS, ROUNDINGS
 from keras_compress.ops import _integer_twins, _library
 from keras_compress.ops._library import native_op
 
@@ -37,6 +37,7 @@ def integer_matmul(
     requantize=None,
     scales=None,
     outputs="int32",
+    blocks=None,
 ):
     """Multiplies the last axis of `inputs` by packed weights, in integers.
 
@@ -56,11 +57,12 @@ def integer_matmul(
     Args:
         inputs: Tensor `(..., inputs)` of two axes or more: int8, uint8 or int16, or
             floating without NaN.
-        panels: Int8 tensor, as `functional.integers.pack_panels` gives.
+        panels: Int8 tensor, as `functional.integers.pack_panels` gives, or of
+            `functional.integer_blocks.pack_blocks` the first, with `blocks`.
         column_sums: Int32 tensor `(units,)`, the sum of each unit's weights.
         bias: Int32 tensor `(units,)`.
         input_dim: Integer, the number of inputs.
-        bits: 8 or 4, of a weight.
+        bits: 16, 8 or 4, of a weight; 8 with `blocks`.
         fraction_bits: Integer, of floating inputs.
         limits: Pair of integers in `[-32768, 32767]`, of floating inputs.
         rounding: `"nearest_even"`, `"truncate"` or `"floor"`, of floating inputs.
@@ -69,6 +71,8 @@ def integer_matmul(
         scales: Float32 tensor `(units,)`, for outputs of floats.
         outputs: `"float32"`, `"int32"`, `"int8"`, `"uint8"` or `"int16"`, which must
             hold what `requantize` limits values to.
+        blocks: `None`, or the pair `(indices, starts)` of `pack_blocks`: only blocks
+            that are not all zeros are stored and multiplied.
 
     Returns:
         Tensor `(..., units)` of that type.
@@ -88,7 +92,7 @@ def integer_matmul(
     array([[16]], dtype=int32)
     """
     width = check_int("input_dim", input_dim, minimum=0)
-    check_choice("bits", bits, (8, 4))
+    check_choice("bits", bits, BITS if blocks is None else (8,))
     check_choice("rounding", rounding, ROUNDINGS)
     dtype = OUTPUTS[check_choice("outputs", outputs, tuple(OUTPUTS))]
     if dtype == tf.float32 and scales is None:
@@ -120,7 +124,11 @@ def integer_matmul(
         "shifts": _nothing(tf.int32) if shifts is None else shifts,
         "scales": _nothing(tf.float32) if scales is None else scales,
     }
-    op = native_op("kc_integer_matmul")
+    if blocks is not None:
+        tensors |= dict(zip(("indices", "starts"), blocks, strict=True))
+    op = native_op(
+        "kc_integer_matmul" if blocks is None else "kc_integer_blocks_matmul"
+    )
     if op is None:
         found = _integer_twins.matmul(flat, dtype, **tensors, **attributes)
         found = tf.stop_gradient(found)
@@ -188,6 +196,7 @@ def powers_of_two(exponents):
 
 
 @tf.RegisterGradient("KcIntegerMatmul")
+@tf.RegisterGradient("KcIntegerBlocksMatmul")
 def _no_gradient(op, *gradients):
     raise NotImplementedError(NO_GRADIENT)
 

@@ -136,6 +136,8 @@ def test_a_bitwise_model_goes_as_it_was_trained(tmp_path):
 
 def refused():
     yield "not packed yet", kc.swap(mlp(), BYTES)
+    wide = kc.FixedPoint(Q(0, 10), inputs=Q(2, 5), outputs=Q(2, 5))
+    yield "Layer 'a' has weights of 16 bits", kc.pack(kc.swap(mlp(), wide))
     floor = kc.FixedPoint(Q(0, 7), inputs=Q(2, 5, rounding="floor"))
     yield "input_format of layer 'a'", kc.pack(kc.swap(mlp(), floor))
     model = mlp()

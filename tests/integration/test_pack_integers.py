@@ -33,12 +33,40 @@ def check(model, inputs=None):
     inputs = inputs_of(model) if inputs is None else inputs
     packed = kc.pack(model)
     expected = model.predict(inputs, verbose=0)
-    np.testing.assert_array_equal(packed(inputs), expected)
-    np.testing.assert_array_equal(packed.predict(inputs, verbose=0), expected)
+    sure = sure_samples(model, inputs)
+    assert sure.mean() > 0.5
+    for found in (packed(inputs), packed.predict(inputs, verbose=0)):
+        np.testing.assert_array_equal(np.asarray(found)[sure], expected[sure])
     with kc.ops.twins():
-        np.testing.assert_array_equal(packed(inputs), expected)
+        np.testing.assert_array_equal(packed(inputs).numpy()[sure], expected[sure])
     assert len(np.unique(expected)) > 4
     return packed
+
+
+def sure_samples(model, inputs):
+    """Samples of which no tanh lies where its last bits decide how it is rounded.
+
+    TensorFlow's tanh of one number may differ in its last bits from call to call: in
+    a vector, behind its end, merged with a product or not.
+    """
+    tanh = keras.activations.tanh
+    layers = [layer for layer in model.layers if hasattr(layer, "formats")]
+    sure = np.ones(len(inputs), bool)
+    # Each number as small and as large as it may be.
+    ends = [inputs, inputs]
+    for layer in layers if layers[0].activation is tanh else ():
+        ends = [rounded(x, layer.input_format) for x in ends]
+        sure &= (ends[0] == ends[1]).all(axis=1)
+        sums = ends[0] @ np.asarray(layer.effective_kernel())
+        sums = rounded(sums + layer.effective_bias(), layer.pre_activation_format)
+        values = np.tanh(sums) if layer.activation is tanh else sums
+        ends = [rounded(values * (1 + e), layer.output_format) for e in (-1e-6, 1e-6)]
+    return sure
+
+
+def rounded(x, format):
+    x = np.asarray(x, "float32")
+    return x if format is None else format.quantize(x)
 
 
 FULL = kc.FixedPoint(kernel=Q(0, 7), bias=Q(1, 9), inputs=Q(2, 5), outputs=Q(2, 5))
@@ -101,6 +129,7 @@ def test_every_rounding_and_sign(rounding, signed):
         kc.FixedPoint(kernel=Q(0, 5), bias=Q(1, 7), inputs=Q(3, 9), outputs=Q(3, 9)),
         kc.FixedPoint(kernel=Q(-2, 5), bias=Q(1, 3), inputs=Q(4, 0), outputs=Q(4, 8)),
         kc.FixedPoint(kernel=Q(0, 7, rounding="stochastic"), inputs=Q(2, 5)),
+        kc.FixedPoint(kernel=Q(0, 10), bias=Q(1, 7), inputs=Q(2, 5), outputs=Q(3, 9)),
     ],
 )
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -159,6 +188,68 @@ def test_pruned_layers_stay_pruned():
         layer.prune(sparsity=0.8)
     packed = check(kc.swap(model, FULL))
     assert np.mean(packed.layers[0].effective_kernel() == 0) >= 0.8
+
+
+def pruned_in_blocks(layers, shape):
+    model = fixed(layers, shape, kc.Prune(pattern=(4, 16)))
+    for layer in model.layers:
+        if hasattr(layer, "prune"):
+            layer.prune(sparsity=0.8)
+    return kc.swap(model, FULL)
+
+
+def test_blocks_of_zeros_are_neither_stored_nor_multiplied(tmp_path):
+    layers = [
+        kl.Dense(100, activation="relu", name="fc1"),
+        kl.Dense(90, activation="relu", name="fc2"),
+        kl.Dense(37, name="fc3"),
+    ]
+    model = pruned_in_blocks(layers, (70,))
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds == ["PrunedFixedPointDense"] * 3
+    packed = check(model)
+    for layer, source in zip(packed.layers, model.layers, strict=True):
+        whole = -(-source.kernel.shape[0] // 4) * -(-source.units // 16)
+        assert 0 < layer.blocks <= 0.25 * whole
+        assert layer.panels.shape == (layer.blocks, 16, 4)
+    x = inputs_of(model)
+    expected = packed.predict(x, verbose=0)
+    assert packed(x[:0]).shape == (0, 37)
+    for storage in ("fast", "compact"):
+        kc.pack(model, storage=storage).save(tmp_path / f"{storage}.keras")
+        loaded = keras.models.load_model(tmp_path / f"{storage}.keras")
+        assert loaded.layers[0].blocks == packed.layers[0].blocks
+        np.testing.assert_array_equal(loaded(x), expected)
+    served = tf.saved_model.load(kc.export(packed, tmp_path / "served"))
+    np.testing.assert_array_equal(served.serve(x), expected)
+    assert "KcIntegerBlocksMatmul" in {node.op for node in _nodes(served)}
+    stored = sum(v.numpy().nbytes for v in packed.variables)
+    report = kc.report(model, packed).to_dict()["models"]
+    assert report[1]["memory_bytes"] == stored < 0.1 * report[0]["memory_bytes"]
+
+
+def test_convolutions_have_blocks_too():
+    layers = [kl.Conv2D(32, 3, activation="relu"), kl.Conv2D(20, 3), kl.Flatten()]
+    packed = check(pruned_in_blocks(layers, (8, 8, 8)))
+    assert [layer.blocks is None for layer in packed.layers[:2]] == [False] * 2
+
+
+def test_zeros_anywhere_leave_all_blocks():
+    model = fixed(mlp(), (20,), kc.Prune())
+    for layer in model.layers[::2]:
+        layer.prune(sparsity=0.5)
+    packed = kc.pack(kc.swap(model, FULL))
+    assert [layer.blocks for layer in packed.layers] == [None] * 3
+
+
+def test_a_kernel_of_other_blocks_is_refused():
+    layer = IntegerDense(20, input_format=Q(2, 5), blocks=1)
+    layer.build((None, 8))
+    with pytest.raises(ValueError, match="of 1 blocks that are not all zeros"):
+        layer.fill(np.ones((8, 20), int), 0)
+    for wrong in ({"bits": 4, "blocks": 1}, {"blocks": -1}, {"bits": 3}):
+        with pytest.raises(ValueError, match=r"`bits`|`blocks`"):
+            IntegerDense(20, input_format=Q(2, 5), **wrong)
 
 
 def test_channels_first_and_time_steps():
@@ -240,7 +331,8 @@ def test_integers_of_a_user_are_numbers_not_codes():
         (kc.FixedPoint(kernel=Q(0, 7)), "inputs of layer 'fc1' need a format"),
         (kc.FixedPoint(inputs=Q(0, 7)), "kernel of layer 'fc1' needs a format"),
         (kc.FixedPoint(kernel=Q(None, 7), inputs=Q(0, 7)), "needs a format"),
-        (kc.FixedPoint(kernel=Q(0, 11), inputs=Q(2, 5)), "this one needs 2[0-9]"),
+        (kc.FixedPoint(kernel=Q(0, 16), inputs=Q(2, 5)), "this one needs 2[0-9]"),
+        (kc.FixedPoint(kernel=Q(0, 15), inputs=Q(2, 13)), "needs sums of 3[0-9] bits"),
         (kc.FixedPoint(kernel=Q(0, 7), inputs=Q(2, 16)), "more than the 16 bits"),
         (kc.FixedPoint(kernel=Q(0, 7), inputs=Q(2, 5, overflow="wrap")), "saturates"),
         (

@@ -5,6 +5,7 @@ import ctypes
 import numpy as np
 
 from keras_compress.functional import integers
+from keras_compress.functional.integer_blocks import pack_blocks
 from tests.kernels import native
 from tests.kernels.native_xnor import table
 
@@ -23,6 +24,8 @@ class Product(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("output_kind", "requantize")),
         *((f"output_{name}", ctypes.c_int64) for name in ("low", "high", "rounding")),
         *((name, ctypes.c_void_p) for name in ("shifts", "scales")),
+        ("blocks", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("indices", "starts")),
     )
 
 
@@ -44,11 +47,20 @@ def matmul(
     requantize=None,
     scales=None,
     unaligned=False,
+    blocks=None,
 ):
-    """`requantize`: `(shifts, low, high, rounding)` or `None`."""
+    """`requantize`: `(shifts, low, high, rounding)` or `None`.
+
+    `blocks`: `None`; `True`: as `pack_blocks` has it; or arrays of that kind.
+    """
     copy = native.unaligned if unaligned else np.ascontiguousarray
     rows, bias = copy(rows), copy(np.asarray(bias, np.int32))
-    panels = copy(integers.pack_panels(codes, bits))
+    if blocks is None:
+        panels, indices, starts = integers.pack_panels(codes, bits), None, None
+    else:
+        panels, indices, starts = pack_blocks(codes) if blocks is True else blocks
+        indices, starts = copy(indices), copy(starts)
+    panels = copy(panels)
     sums = codes.sum(axis=0).astype(np.int32)
     shifts, low, high, how = requantize or (None, 0, 0, "nearest_even")
     shifts = None if shifts is None else np.asarray(shifts, np.int32)
@@ -62,6 +74,8 @@ def matmul(
         *(KINDS[output], int(requantize is not None)),
         *(low, high, integers.ROUNDINGS.index(how)),
         *map(address, (shifts, scales)),
+        0 if blocks is None else len(panels),
+        *map(address, (indices, starts)),
     )
     size = len(rows) * units * np.dtype(output).itemsize
     held = np.full(size + 512, CANARY, np.uint8)

@@ -1,6 +1,7 @@
 // The products of integers, for sanitize_main.cc.
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <initializer_list>
 #include <memory>
@@ -24,7 +25,7 @@ std::unique_ptr<T[]> Block(int64_t size) {
 // Blocks of their own of exactly the right size, and what must come out.
 template <class Row>
 bool Matmul(int64_t rows, int64_t inputs, int64_t units, int64_t bits,
-            int64_t kind, uint64_t seed) {
+            int64_t kind, uint64_t seed, bool in_blocks = false) {
   uint64_t state = seed;
   const int64_t width = 32 / bits;
   const int64_t steps = (inputs + width - 1) / width;
@@ -45,15 +46,20 @@ bool Matmul(int64_t rows, int64_t inputs, int64_t units, int64_t bits,
     scales[n] = 0.5f;
     for (int64_t k = 0; k < inputs; ++k) {
       const int32_t half = 1 << (bits - 1);
-      const int32_t code =
+      int32_t code =
           static_cast<int32_t>(Next(&state) % static_cast<uint32_t>(2 * half)) -
           half;
+      if (in_blocks && (n / 16 + k / 4) % 3 != 0) code = 0;
       codes[k * units + n] = code;
       column_sums[n] += code;
       int8_t* byte =
           &panels[((n / 16 * steps + k / width) * 16 + n % 16) * 4 + k % 4];
       if (bits == 8) {
         *byte = static_cast<int8_t>(code);
+      } else if (bits == 16) {
+        int8_t* low = byte - k % 4 + k % 2 * 2;
+        low[0] = static_cast<int8_t>(code & 255);
+        low[1] = static_cast<int8_t>(code >> 8);
       } else {
         const int place = k % 8 < 4 ? 0 : 4;
         *byte = static_cast<int8_t>(*byte | ((code & 15) << place));
@@ -72,6 +78,23 @@ bool Matmul(int64_t rows, int64_t inputs, int64_t units, int64_t bits,
   product.high = 127;
   product.shifts = shifts.get();
   product.scales = scales.get();
+  // Of the panels, one block in three.
+  const auto starts = Block<int32_t>((units + 15) / 16 + 1);
+  const auto indices = Block<uint16_t>((units + 15) / 16 * steps);
+  if (in_blocks) {
+    int64_t kept = 0;
+    for (int64_t p = 0; p < (units + 15) / 16; ++p) {
+      for (int64_t s = 0; s < steps; ++s) {
+        if ((p + s) % 3 != 0) continue;
+        memmove(&panels[kept * 64], &panels[(p * steps + s) * 64], 64);
+        indices[kept++] = static_cast<uint16_t>(s);
+      }
+      starts[p + 1] = static_cast<int32_t>(kept);
+    }
+    product.blocks = kept;
+    product.indices = indices.get();
+    product.starts = starts.get();
+  }
   const auto sums = Block<int32_t>(rows * units);
   const auto floats = Block<float>(rows * units);
   const auto bytes = Block<int8_t>(rows * units);
@@ -118,12 +141,15 @@ bool Matmul(int64_t rows, int64_t inputs, int64_t units, int64_t bits,
 bool EveryInteger(uint64_t seed) {
   bool good = true;
   kc_set_threads(3);
-  for (const int64_t bits : {8, 4}) {
+  for (const int64_t bits : {16, 8, 4}) {
     for (const int64_t rows : {0, 1, 2, 3, 5, 6, 7, 13}) {
       for (const int64_t inputs : {1, 3, 4, 7, 8, 9, 17, 65}) {
         for (const int64_t units : {1, 8, 15, 16, 17, 40, 64, 65}) {
           good &= Matmul<int8_t>(rows, inputs, units, bits, 2, ++seed);
           good &= Matmul<float>(rows, inputs, units, bits, 0, ++seed);
+          if (bits != 8) continue;
+          good &= Matmul<float>(rows, inputs, units, bits, 0, ++seed, true);
+          good &= Matmul<int16_t>(rows, inputs, units, bits, 4, ++seed, true);
         }
       }
       good &= Matmul<uint8_t>(rows, 37, 50, bits, 3, ++seed);

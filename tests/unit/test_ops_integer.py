@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import keras_compress as kc
-from keras_compress.functional import integers
+from keras_compress.functional import integer_blocks, integers
 from keras_compress.ops import integer_matmul
 from keras_compress.ops.integer import integer_patches, row_type
 
@@ -53,6 +53,59 @@ def test_the_op_and_its_twin_are_the_definition(forms, dtype, bits):
         scales = np.ldexp(np.float32(1), -shifts)
         found = integer_matmul(rows, *packed, **given, scales=scales, outputs="float32")
         np.testing.assert_array_equal(found, expected.astype("float32") * scales)
+
+
+@both
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_blocks_and_weights_of_16_bits(forms, dtype):
+    info = np.iinfo(dtype)
+    rows = RANDOM.integers(info.min, info.max + 1, (2, 3, 37)).astype(dtype)
+    codes = RANDOM.integers(-128, 128, (37, 41))
+    codes[4:20, :16] = codes[:36, 16:32] = 0
+    bias = RANDOM.integers(-1000, 1000, 41).astype("int32")
+    panels, *where = integer_blocks.pack_blocks(codes)
+    assert len(panels) == 17
+    sums = codes.sum(axis=0).astype("int32")
+    wide = codes * (256 if dtype != "int16" else 3)
+    with forms():
+        for x in (rows, rows[:0]):
+            found = integer_matmul(x, panels, sums, bias, input_dim=37, blocks=where)
+            np.testing.assert_array_equal(found, integers.integer_sums(x, codes, bias))
+            found = integer_matmul(
+                x,
+                integers.pack_panels(wide, 16),
+                wide.sum(axis=0).astype("int32"),
+                bias,
+                input_dim=37,
+                bits=16,
+            )
+            np.testing.assert_array_equal(found, integers.integer_sums(x, wide, bias))
+
+
+def test_packing_can_be_undone():
+    codes = RANDOM.integers(-128, 128, (37, 41))
+    packed = integer_blocks.pack_blocks(codes)
+    assert len(packed[0]) == integer_blocks.count_blocks(codes) == 30
+    found = integer_blocks.unpack_blocks(*packed, *codes.shape)
+    np.testing.assert_array_equal(found, codes)
+    for bits in integers.BITS:
+        limit = 1 << (bits - 1)
+        codes = RANDOM.integers(-limit, limit, (37, 41))
+        panels = integers.pack_panels(codes, bits)
+        found = integers.unpack_panels(panels, *codes.shape, bits)
+        np.testing.assert_array_equal(found, codes)
+    with pytest.raises(ValueError, match="262144 inputs at most"):
+        integer_blocks.pack_blocks(np.zeros((262145, 1), "int8"))
+
+
+def test_blocks_are_chosen_where_they_are_smaller_and_faster():
+    pays = integer_blocks.blocks_pay
+    assert pays(1638, 1024, 1024, 8)
+    assert pays(1638, 1024, 1024, 4)
+    assert not pays(16384, 1024, 1024, 8)
+    assert not pays(9000, 1024, 1024, 4)  # larger than all weights of 4 bits
+    assert not pays(1, 1024, 1024, 16)
+    assert not pays(1, 300_000, 16, 8)
 
 
 @both
@@ -158,6 +211,10 @@ def test_rows_take_the_narrowest_type():
         ({"input_dim": 5}, "`inputs`"),
         ({"inputs": np.ones((2, 4), "int32")}, "`inputs`"),
         ({"inputs": np.ones(4, "int8")}, "`inputs`"),
+        (
+            {"bits": 4, "blocks": (np.zeros(1, "uint16"), np.zeros(2, "int32"))},
+            "`bits`",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(change, match):

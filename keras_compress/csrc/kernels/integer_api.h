@@ -20,7 +20,7 @@ enum KcIntegerResult {
 struct KcIntegerProduct {
   int64_t inputs;
   int64_t units;
-  int64_t bits;  // of weights: 8 or 4
+  int64_t bits;  // of weights: 16, 8 or 4
   const int8_t* panels;
   const int32_t* column_sums;
   const int32_t* bias;
@@ -32,6 +32,9 @@ struct KcIntegerProduct {
   int64_t output_low, output_high, output_rounding;
   const int32_t* shifts;
   const float* scales;
+  int64_t blocks;  // how many, of weights in blocks; of others, no starts
+  const uint16_t* indices;
+  const int32_t* starts;
 };
 
 int kc_integer_matmul(const KcIntegerProduct* product, const void* rows,

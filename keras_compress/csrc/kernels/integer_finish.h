@@ -154,8 +154,34 @@ inline bool Prepare16(const IntegerRows* rows, int64_t inputs, int64_t row,
   return good;
 }
 
-// Steps of 4 inputs (of 8, where a byte holds two) in a panel.
+// Inputs of a step.
+inline int64_t StepInputs(const IntegerWeights& weights) {
+  return 32 / weights.bits;
+}
+
+// Steps of a panel without gaps.
 inline int64_t PanelSteps(const IntegerWeights& weights) {
-  return weights.bits == 8 ? (weights.inputs + 3) / 4
-                           : (weights.inputs + 7) / 8;
+  const int64_t width = StepInputs(weights);
+  return (weights.inputs + width - 1) / width;
+}
+
+// The steps of a panel, and of which inputs each is: null, or one after
+// another.
+struct IntegerSteps {
+  const int8_t* bytes;
+  int64_t count;
+  const uint16_t* indices;
+  const int8_t* next;  // what is fetched meanwhile, as many bytes
+};
+
+inline IntegerSteps StepsOf(const IntegerWeights& weights, int64_t panel) {
+  if (weights.starts == nullptr) {
+    const int64_t steps = PanelSteps(weights);
+    const int8_t* bytes = weights.panels + panel * steps * 64;
+    return {bytes, steps, nullptr, bytes};
+  }
+  const int64_t first = weights.starts[panel];
+  const int8_t* bytes = weights.panels + first * 64;
+  return {bytes, weights.starts[panel + 1] - first, weights.indices + first,
+          bytes};
 }

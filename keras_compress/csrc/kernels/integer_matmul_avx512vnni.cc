@@ -1,5 +1,6 @@
 // The integer product where bytes are multiplied and added four at a time.
 //   _mm512_dpbusd_epi32   VPDPBUSD (ZMM, ZMM, ZMM): unsigned times signed bytes
+//   _mm512_dpwssd_epi32   VPDPWSSD (ZMM, ZMM, ZMM): words, two at a time
 //
 // Inputs must be unsigned: they are kept with 128 added, and 128 times the sum
 // of a unit's weights is taken off its sums. Inputs of 16 bits are two bytes,
@@ -17,95 +18,39 @@ namespace {
 
 #include "integer_finish.h"
 #include "integer_lanes.h"
+#include "integer_vnni.h"
 
 // Rows of bytes; wide ones have their low bytes first, then their high ones.
 int64_t RowBytes(int64_t inputs, bool wide) {
   return (wide ? 2 : 1) * PaddedInputs(inputs);
 }
 
-bool IsUnsigned(const IntegerRows& rows) {
-  return rows.kind == kIntegerUnsigned8 ||
-         (rows.kind == kIntegerFloat && rows.low >= 0.0f);
-}
-
-// Integers of 16 floats; `nan` gathers where one is none.
 template <int kHow>
-inline __m512i Integers(const IntegerRows& rows, __m512 x, __mmask16* nan) {
-  *nan = static_cast<__mmask16>(*nan | _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q));
-  x = _mm512_mul_ps(x, _mm512_set1_ps(rows.scale));
-  x = _mm512_max_ps(x, _mm512_set1_ps(rows.low));
-  x = _mm512_min_ps(x, _mm512_set1_ps(rows.high));
-  if (kHow == kTruncate) return _mm512_cvttps_epi32(x);
-  if (kHow == kFloor) {
-    return _mm512_cvt_roundps_epi32(x,
-                                    _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  }
-  return _mm512_cvt_roundps_epi32(
-      x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-template <int kHow>
-bool PrepareFloats(const IntegerRows& rows, const float* from, int64_t inputs,
-                   int64_t width, uint8_t* to) {
-  const __m512i offset = _mm512_set1_epi32(IsUnsigned(rows) ? 0 : 128);
-  __mmask16 nan = 0;
-  for (int64_t k = 0; k < inputs; k += 16) {
-    const int64_t left = inputs - k;
-    const __mmask16 part = left >= 16
-                               ? __mmask16{0xFFFF}
-                               : static_cast<__mmask16>((1u << left) - 1u);
-    const __m512i x =
-        Integers<kHow>(rows, _mm512_maskz_loadu_ps(part, from + k), &nan);
-    if (rows.wide) {
-      const __m512i high =
-          _mm512_add_epi32(_mm512_srai_epi32(x, 8), _mm512_set1_epi32(128));
-      _mm512_mask_cvtepi32_storeu_epi8(to + k, part, x);
-      _mm512_mask_cvtepi32_storeu_epi8(to + width + k, part, high);
-    } else {
-      _mm512_mask_cvtepi32_storeu_epi8(to + k, part,
-                                       _mm512_add_epi32(x, offset));
-    }
-  }
-  return nan == 0;
-}
-
 bool PrepareRow(const IntegerRows& rows, int64_t row, int64_t inputs,
                 int64_t width, uint8_t* to) {
-  if (rows.kind == kIntegerFloat) {
-    const float* from = static_cast<const float*>(rows.rows) + row * inputs;
-    if (rows.rounding == kNearestEven) {
-      return PrepareFloats<kNearestEven>(rows, from, inputs, width, to);
-    }
-    return rows.rounding == kTruncate
-               ? PrepareFloats<kTruncate>(rows, from, inputs, width, to)
-               : PrepareFloats<kFloor>(rows, from, inputs, width, to);
+  __mmask16 nan = 0;
+  for (int64_t k = 0; k < width; k += 64) {
+    __m512i high;
+    const __m512i low = Bytes<kHow>(rows, row, inputs, k, &high, &nan);
+    // What stands behind the inputs meets weights of zero.
+    const __mmask64 part = FirstLanes(width - k);
+    _mm512_mask_storeu_epi8(to + k, part, low);
+    if (rows.wide) _mm512_mask_storeu_epi8(to + width + k, part, high);
   }
-  if (rows.wide) {
-    FromRow(rows, row, inputs, to,
-            [](int32_t x) { return static_cast<uint8_t>(x); });
-    return FromRow(rows, row, inputs, to + width, [](int32_t x) {
-      return static_cast<uint8_t>((x >> 8) + 128);
-    });
-  }
-  const int32_t offset = IsUnsigned(rows) ? 0 : 128;
-  return FromRow(rows, row, inputs, to, [offset](int32_t x) {
-    return static_cast<uint8_t>(x + offset);
-  });
+  return nan == 0;
 }
 
 bool Prepare(const IntegerRows* rows, int64_t inputs, int64_t row,
              int64_t row_end, void* prepared) {
   bool good = true;
   const int64_t width = PaddedInputs(inputs);
+  const auto how = rows->rounding == kTruncate ? PrepareRow<kTruncate>
+                   : rows->rounding == kFloor  ? PrepareRow<kFloor>
+                                               : PrepareRow<kNearestEven>;
   for (; row < row_end; ++row) {
-    uint8_t* to =
-        static_cast<uint8_t*>(prepared) + row * RowBytes(inputs, rows->wide);
-    good &= PrepareRow(*rows, row, inputs, width, to);
-    // What stands behind meets weights of zero.
-    for (int64_t k = inputs; k < width; ++k) {
-      to[k] = 0;
-      if (rows->wide) to[width + k] = 0;
-    }
+    good &= how(
+        *rows, row, inputs, width,
+        static_cast<uint8_t*>(prepared) + row * RowBytes(inputs, rows->wide));
   }
   return good;
 }
@@ -116,8 +61,10 @@ struct Lanes16 {
   using Weight = __m512i;
   using Input = __m512i;
   static constexpr int kUnits = 16;
+  static constexpr int kInputs = 4;
   static constexpr int kVectors = 4;
   static constexpr int kRows = 6;
+  static constexpr int kAlone = 2;
   static Sums Zero() { return _mm512_setzero_si512(); }
   static Input Broadcast(const uint8_t* row) {
     int32_t four;
@@ -148,28 +95,67 @@ struct Lanes16 {
     const int64_t width = PaddedInputs(weights.inputs);
     const int64_t bytes = RowBytes(weights.inputs, given.wide);
     const uint8_t* rows = static_cast<const uint8_t*>(prepared) + row * bytes;
-    RowsOf<Lanes16, C>(weights, panel, rows, bytes, count, sums);
-    if (!given.wide) return;
-    alignas(64) int32_t high[kRows * C * kUnits];
-    RowsOf<Lanes16, C>(weights, panel, rows + width, bytes, count, high);
-    for (int64_t i = 0; i < count * C * kUnits; ++i) {
-      sums[i] = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) +
-                                     (static_cast<uint32_t>(high[i]) << 8));
+    if (!given.wide) {
+      RowsOf<Lanes16, C>(weights, panel, row / kRows, rows, bytes, count, sums);
+      return;
+    }
+    constexpr int64_t kWidth = C * kUnits;
+    alignas(64) int32_t halves[kRows * kWidth];
+    const int64_t tall = kRows / 2;
+    for (int64_t r = 0; r < count; r += tall) {
+      // Low and high bytes are rows by turns.
+      const int64_t some = count - r < tall ? count - r : tall;
+      RowsOf<Lanes16, C>(weights, panel, (row + r) / tall, rows + r * bytes,
+                         width, 2 * some, halves);
+      for (int64_t i = 0; i < some * kWidth; i += kUnits) {
+        const int32_t* low = halves + i + i / kWidth * kWidth;
+        const __m512i high =
+            _mm512_slli_epi32(_mm512_load_si512(low + kWidth), 8);
+        _mm512_store_si512(sums + r * kWidth + i,
+                           _mm512_add_epi32(_mm512_load_si512(low), high));
+      }
     }
   }
 
-  static void Correct(const IntegerWeights& weights, const IntegerRows& given,
-                      int64_t unit, int64_t units, int32_t* sums) {
-    const uint32_t offset = given.wide          ? 128u << 8
-                            : IsUnsigned(given) ? 0
-                                                : 128;
-    for (int64_t i = 0; i < units; ++i) {
-      const uint32_t added =
-          offset * static_cast<uint32_t>(weights.column_sums[unit + i]);
-      sums[i] =
-          static_cast<int32_t>(static_cast<uint32_t>(sums[i]) - added +
-                               static_cast<uint32_t>(weights.bias[unit + i]));
+  template <int C>
+  static void FinishRows(const IntegerWeights& weights,
+                         const IntegerRows& given, const IntegerOutput& output,
+                         int64_t row, int64_t count, int64_t unit,
+                         int64_t units, const int32_t* sums) {
+    for (int64_t u = 0; u < units; u += kUnits) {
+      const Writer writer(weights, given, output, unit + u, units - u);
+      for (int64_t r = 0; r < count; ++r) {
+        writer.Write(row + r, _mm512_load_si512(sums + r * C * kUnits + u));
+      }
     }
+  }
+};
+
+// Weights of 16 bits, two to a sum, which comes back where it leaves 32 bits.
+struct Words16 : Rows16<Words16> {
+  static constexpr int kUnits = 16;
+  static constexpr int kInputs = 2;
+  static constexpr int kVectors = 4;
+  static constexpr int kRows = 6;
+  static constexpr int kAlone = 1;
+  using Sums = __m512i;
+  using Weight = __m512i;
+  using Input = __m512i;
+  static Sums Zero() { return _mm512_setzero_si512(); }
+  static Input Broadcast(const int16_t* row) {
+    int32_t two;
+    memcpy(&two, row, sizeof(two));
+    return _mm512_set1_epi32(two);
+  }
+  static Weight Weights(const int8_t* from) { return _mm512_loadu_si512(from); }
+  static Weight Low(const int8_t* from) { return Weights(from); }
+  static Weight High(const int8_t* from) { return Weights(from); }
+  static Sums Multiply(Sums sums, Input input, Weight weight) {
+    return _mm512_dpwssd_epi32(sums, input, weight);
+  }
+  static Sums Add(Sums a, Sums b) { return _mm512_add_epi32(a, b); }
+  static void Store(Sums sums, int32_t* to, bool) {
+    _mm512_storeu_si512(to, sums);
   }
 };
 
@@ -219,10 +205,19 @@ void ProductOfHalves(const IntegerWeights* weights, const void* prepared,
   free(bytes);
 }
 
-const IntegerKernels kKernels = {RowBytes, Prepare, ProductOfHalves};
+const IntegerKernels kWords = {Words16::kRows,   RowBytes16, Prepare16,
+                               Product<Words16>, nullptr,    nullptr};
 
 }  // namespace
 
-const IntegerKernels* IntegerKernelsAvx512Vnni() { return &kKernels; }
+const IntegerKernels* IntegerKernelsAvx512Vnni() {
+  static const IntegerKernels kKernels = {Lanes16::kRows,
+                                          RowBytes,
+                                          Prepare,
+                                          ProductOfHalves,
+                                          IntegerBlocksAvx512Vnni(),
+                                          &kWords};
+  return &kKernels;
+}
 
 }  // namespace keras_compress

@@ -1,8 +1,10 @@
 // The integer product with NEON, exact at 8 bits and at 16.
 //   vmull_s16    SMULL (4 products of 16 bits)
 //   vpaddq_s32   ADDP (sums of pairs)
+//   vdup_n_s32   DUP
 #include <arm_neon.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "integer_matmul.h"
 
@@ -14,8 +16,10 @@ namespace {
 
 struct Lanes4 : Rows16<Lanes4> {
   static constexpr int kUnits = 4;
+  static constexpr int kInputs = 4;
   static constexpr int kVectors = 4;
   static constexpr int kRows = 4;
+  static constexpr int kAlone = 1;
   using Sums = int32x4_t;
   using Input = int16x4_t;
   // The 4 inputs of units 0 and 1, and of units 2 and 3.
@@ -50,7 +54,41 @@ struct Lanes4 : Rows16<Lanes4> {
   static void Store(Sums sums, int32_t* to, bool) { vst1q_s32(to, sums); }
 };
 
-const IntegerKernels kKernels = {RowBytes16, Prepare16, Product<Lanes4>};
+// Weights of 16 bits, two to a sum: sums that leave 32 bits on the way come
+// back.
+struct Words4 : Rows16<Words4> {
+  static constexpr int kUnits = 4;
+  static constexpr int kInputs = 2;
+  static constexpr int kVectors = 4;
+  static constexpr int kRows = 4;
+  static constexpr int kAlone = 1;
+  using Sums = int32x4_t;
+  using Weight = int16x8_t;
+  using Input = int16x4_t;
+  static Sums Zero() { return vdupq_n_s32(0); }
+  static Input Broadcast(const int16_t* row) {
+    int32_t two;
+    memcpy(&two, row, sizeof(two));
+    return vreinterpret_s16_s32(vdup_n_s32(two));
+  }
+  static Weight Weights(const int8_t* from) {
+    return vreinterpretq_s16_s8(vld1q_s8(from));
+  }
+  static Weight Low(const int8_t* from) { return Weights(from); }
+  static Weight High(const int8_t* from) { return Weights(from); }
+  static Sums Multiply(Sums sums, Input input, Weight weight) {
+    const int32x4_t both = vpaddq_s32(vmull_s16(vget_low_s16(weight), input),
+                                      vmull_s16(vget_high_s16(weight), input));
+    return vaddq_s32(sums, both);
+  }
+  static Sums Add(Sums a, Sums b) { return vaddq_s32(a, b); }
+  static void Store(Sums sums, int32_t* to, bool) { vst1q_s32(to, sums); }
+};
+
+const IntegerKernels kWords = {Words4::kRows,   RowBytes16, Prepare16,
+                               Product<Words4>, nullptr,    nullptr};
+const IntegerKernels kKernels = {Lanes4::kRows,   RowBytes16, Prepare16,
+                                 Product<Lanes4>, nullptr,    &kWords};
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// The op KcIntegerMatmul: rows of numbers times packed integers.
+// The ops KcIntegerMatmul and KcIntegerBlocksMatmul: rows of numbers times
+// packed integers, all of them or blocks.
 #include <utility>
 
 #include "../kernels/integer_api.h"
@@ -70,10 +71,29 @@ bool Vector(const Tensor& tensor, const char* name, int64_t units,
   return true;
 }
 
+// Blocks [blocks, 16, 4], and where they are.
+bool Blocks(const Tensor& panels, const Tensor& indices, const Tensor& starts,
+            KcIntegerProduct* p, Status* status) {
+  if (!panels.CheckRank("panels", 3, status)) return false;
+  if (panels.dim(1) != 16 || panels.dim(2) != 4) {
+    return status->Invalid(
+        "`panels` must be of shape [blocks,16,4]. Received: shape " +
+        panels.shape());
+  }
+  p->blocks = panels.dim(0);
+  const int64_t ends = (p->units + 15) / 16 + 1;
+  return Vector(indices, "indices", p->blocks, false, &p->indices, status) &&
+         Vector(starts, "starts", ends, false, &p->starts, status);
+}
+
 bool CheckPanels(const Tensor& panels, const KcIntegerProduct& p,
                  Status* status) {
   if (!panels.CheckRank("panels", 4, status)) return false;
-  const int64_t width = p.bits == 8 ? 4 : 8;
+  if (p.bits != 16 && p.bits != 8 && p.bits != 4) {
+    return status->Invalid("`bits` must be 16, 8 or 4. Received: " +
+                           std::to_string(p.bits));
+  }
+  const int64_t width = 32 / p.bits;
   const int64_t dims[] = {(p.units + 15) / 16, (p.inputs + width - 1) / width,
                           16, 4};
   bool good = true;
@@ -99,6 +119,11 @@ void Compute(void* kernel, TF_OpKernelContext* context) {
   const Tensor bias = Tensor::Input(context, 3, &status);
   const Tensor shifts = Tensor::Input(context, 4, &status);
   const Tensor scales = Tensor::Input(context, 5, &status);
+  const bool in_blocks = TF_NumInputs(context) == 8;
+  const Tensor indices =
+      in_blocks ? Tensor::Input(context, 6, &status) : Tensor();
+  const Tensor starts =
+      in_blocks ? Tensor::Input(context, 7, &status) : Tensor();
   if (!status.ok()) {
     TF_OpKernelContext_Failure(context, status.get());
     return;
@@ -128,7 +153,10 @@ void Compute(void* kernel, TF_OpKernelContext* context) {
     p.panels = panels.data<int8_t>();
     p.bias = bias.data<int32_t>();
   }
-  if (status.ok() && CheckPanels(panels, p, &status) &&
+  const bool packed =
+      status.ok() && (in_blocks ? Blocks(panels, indices, starts, &p, &status)
+                                : CheckPanels(panels, p, &status));
+  if (packed &&
       Vector(sums, "column_sums", p.units, false, &p.column_sums, &status) &&
       Vector(shifts, "shifts", p.units, p.requantize == 0, &p.shifts,
              &status) &&
@@ -148,8 +176,9 @@ void Compute(void* kernel, TF_OpKernelContext* context) {
                      "No memory for the integers of a product");
       } else if (result != KC_INTEGER_OK) {
         status.Invalid(
-            "A size, a limit or a shift of a product of integers is out of "
-            "range");
+            "A size, a limit, a shift or a block of a product of integers is "
+            "out "
+            "of range");
       }
     }
   }
@@ -177,11 +206,8 @@ void Infer(TF_ShapeInferenceContext* context, TF_Status* status) {
   TF_ShapeInferenceContextSetOutput(context, 0, outputs.get(), status);
 }
 
-}  // namespace
-
-void RegisterIntegerMatmul() {
-  TF_OpDefinitionBuilder* builder =
-      TF_NewOpDefinitionBuilder("KcIntegerMatmul");
+void Register(const char* op, bool blocks) {
+  TF_OpDefinitionBuilder* builder = TF_NewOpDefinitionBuilder(op);
   TF_OpDefinitionBuilderAddAttr(builder, "T: {float, int8, uint8, int16}");
   TF_OpDefinitionBuilderAddAttr(builder,
                                 "Tout: {float, int32, int8, uint8, int16}");
@@ -195,10 +221,21 @@ void RegisterIntegerMatmul() {
   TF_OpDefinitionBuilderAddInput(builder, "bias: int32");
   TF_OpDefinitionBuilderAddInput(builder, "shifts: int32");
   TF_OpDefinitionBuilderAddInput(builder, "scales: float");
+  if (blocks) {
+    TF_OpDefinitionBuilderAddInput(builder, "indices: uint16");
+    TF_OpDefinitionBuilderAddInput(builder, "starts: int32");
+  }
   TF_OpDefinitionBuilderAddOutput(builder, "outputs: Tout");
   TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, Infer);
   RegisterOp(builder);
-  RegisterCpuKernel("KcIntegerMatmul", Create, Compute, Delete);
+  RegisterCpuKernel(op, Create, Compute, Delete);
+}
+
+}  // namespace
+
+void RegisterIntegerMatmul() {
+  Register("KcIntegerMatmul", false);
+  Register("KcIntegerBlocksMatmul", true);
 }
 
 }  // namespace keras_compress

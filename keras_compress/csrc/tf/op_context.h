@@ -44,6 +44,8 @@ class Tensor {
     return Tensor(
         TF_AllocateOutput(context, 0, type, dims, rank, bytes, status->get()));
   }
+  // None, for an input that an op has not.
+  Tensor() : tensor_(nullptr) {}
   Tensor(Tensor&& other) : tensor_(other.tensor_) { other.tensor_ = nullptr; }
   Tensor(const Tensor&) = delete;
   Tensor& operator=(const Tensor&) = delete;

@@ -4,10 +4,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_compress._validation import check_choice, invalid
+from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.functional import integers
 from keras_compress.functional.grid import to_grid
+from keras_compress.functional.integer_blocks import pack_blocks, unpack_blocks
 from keras_compress.layers._fixed_point_kernel import check_format
+from keras_compress.layers.packed._integer_steps import (
+    integer_steps,
+    limits_of,
+    sure_rounding,
+)
 from keras_compress.layers.packed._storage import StoredIntegers
 from keras_compress.ops.integer import integer_matmul, powers_of_two
 
@@ -15,9 +21,11 @@ from keras_compress.ops.integer import integer_matmul, powers_of_two
 class IntegerKernel(StoredIntegers, keras.layers.Layer):
     """Variables of a kernel of integers, and what sums of products become.
 
-    `panels` (int8) holds the weights, `column_sums` (int32) the sum of each unit's,
-    `fractions` (int8) the fraction bits of its sums. `bias` (int32) is in the precision
-    of the sums; a bias without a format is `float_bias` (float32) instead.
+    `panels` (int8) holds the weights, all of them, or with `blocks` those blocks of 4
+    inputs by 16 units that are not all zeros; then `indices` (uint16) and `starts`
+    (int32) say where they are. `column_sums` (int32) holds the sum of each unit's
+    weights, `fractions` (int8) the fraction bits of its sums. `bias` (int32) is in the
+    precision of the sums; a bias without a format is `float_bias` (float32) instead.
     """
 
     def __init__(
@@ -25,6 +33,7 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
         *,
         input_format,
         bits=8,
+        blocks=None,
         pre_activation_format=None,
         output_format=None,
         activation=None,
@@ -34,7 +43,11 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
         **kwargs,
     ):
         self.input_format = check_format("input_format", input_format)
-        self.bits = check_choice("bits", bits, (8, 4))
+        self.bits = check_choice("bits", bits, integers.BITS)
+        if blocks is not None:
+            check_int("blocks", blocks, minimum=0)
+            check_choice("bits", bits, (8,))
+        self.blocks = blocks
         self.pre_activation_format = check_format(
             "pre_activation_format", pre_activation_format
         )
@@ -61,8 +74,14 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
         self.kernel_shape = (inputs, units)
         steps = -(-inputs // (32 // self.bits))
         panels = -(-units // integers.PANEL_UNITS)
-        shape = (panels, steps, integers.PANEL_UNITS, 4)
-        self.panels = self._add("panels", shape, "int8")
+        if self.blocks is None:
+            shape = (panels, steps, integers.PANEL_UNITS, 4)
+            self.panels = self._add("panels", shape, "int8")
+        else:
+            shape = (self.blocks, integers.PANEL_UNITS, 4)
+            self.panels = self._add("panels", shape, "int8")
+            self.indices = self._add("indices", shape[:1], "uint16")
+            self.starts = self._add("starts", (panels + 1,), "int32")
         self.column_sums = self._add("column_sums", (units,), "int32")
         self.fractions = self._add("fractions", (units,), "int8")
         self.bias = self.float_bias = None
@@ -81,8 +100,8 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
             float_bias: Float array `(units,)`, for a bias without a format.
 
         Raises:
-            ValueError: If the layer is not built, a shape does not fit, or a sum may
-                need more than 32 bits.
+            ValueError: If the layer is not built, a shape or the number of blocks does
+                not fit, or a sum may need more than 32 bits.
         """
         if not self.built:
             raise ValueError(
@@ -109,7 +128,7 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
             # A shift to the left makes sums wider yet.
             bits += max(0, -int(np.min(shifts)))
         integers.check_sums(self.name, bits)
-        self.panels.assign(integers.pack_panels(codes, self.bits))
+        self._store(codes)
         self.column_sums.assign(codes.sum(axis=0))
         self.fractions.assign(fractions)
         if self.bias is not None:
@@ -118,8 +137,11 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
             self.float_bias.assign(float_bias)
 
     def effective_kernel(self):
-        """The kernel as a matrix of integers, inputs by units, int8."""
+        """The kernel as a matrix of integers, inputs by units, int8 or int16."""
         panels = ops.convert_to_numpy(self.panels)
+        if self.blocks is not None:
+            where = map(ops.convert_to_numpy, (self.indices, self.starts))
+            return unpack_blocks(panels, *where, *self.kernel_shape)
         return integers.unpack_panels(panels, *self.kernel_shape, self.bits)
 
     def product(self, rows):
@@ -136,6 +158,9 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
             "limits": (low, high),
             "rounding": sure_rounding(self.input_format.rounding),
         }
+        if self.blocks is not None:
+            where = (self.indices, self.starts)
+            given["blocks"] = tuple(map(ops.convert_to_tensor, where))
         fractions = ops.cast(self.fractions, "int32")
         if self.steps is None:
             sums = integer_matmul(
@@ -162,6 +187,7 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
                 for name in formats
             },
             "bits": self.bits,
+            "blocks": self.blocks,
             "activation": keras.activations.serialize(self.activation),
             "float_bias": self.use_float_bias,
             "takes_integers": self.takes_integers,
@@ -215,6 +241,18 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
             outputs = ops.cast(values * 2.0**last.fraction_bits, last.dtype)
         return outputs
 
+    def _store(self, codes):
+        if self.blocks is None:
+            self.panels.assign(integers.pack_panels(codes, self.bits))
+            return
+        blocks, indices, starts = pack_blocks(codes)
+        if len(blocks) != self.blocks:
+            expected = f"of {self.blocks} blocks that are not all zeros"
+            raise invalid("codes", expected, len(blocks))
+        self.panels.assign(blocks)
+        self.indices.assign(indices)
+        self.starts.assign(starts)
+
     def _add(self, name, shape, dtype):
         return self.add_weight(
             name=name,
@@ -224,74 +262,3 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
             trainable=False,
             autocast=False,
         )
-
-
-class Step:
-    """A format that sums are brought to: rounding, and limits.
-
-    Args:
-        format: A `QFormat` of 16 bits at most, that saturates and rounds the same way
-            each time.
-        rectified: Whether nothing below zero is left.
-    """
-
-    def __init__(self, format, rectified):
-        self.fraction_bits = format.fraction_bits
-        self.rounding = sure_rounding(format.rounding)
-        self.low, self.high = limits_of(format)
-        if rectified:
-            self.low = max(0, self.low)
-        low, _ = limits_of(format)
-        if low >= -128 and self.high <= 127:
-            self.dtype = "int8"
-        elif low >= 0 and self.high <= 255:
-            self.dtype = "uint8"
-        else:
-            self.dtype = "int16"
-
-
-def integer_steps(activation, pre_activation_format, output_format, float_bias=False):
-    """The steps from sums to outputs in whole numbers.
-
-    Args:
-        activation: A function.
-        pre_activation_format: A `QFormat` or `None`.
-        output_format: A `QFormat` or `None`.
-        float_bias: Whether the bias has no format.
-
-    Returns:
-        List of one or two `Step`s, or `None` where outputs must be computed in floats:
-        of activations other than ReLU, of outputs without a format, or with one that
-        wraps or has more than 16 bits.
-    """
-    name = getattr(activation, "__name__", "")
-    builtin = {"linear": keras.activations.linear, "relu": keras.activations.relu}
-    if float_bias or builtin.get(name) is not activation:
-        return None
-    formats = [x for x in (pre_activation_format, output_format) if x is not None]
-    if not formats or not all(map(holds, formats)):
-        return None
-    if len(formats) == 2 and formats[0] == formats[1]:
-        formats = formats[:1]
-    if len(formats) == 2 and formats[0].bits > 24:
-        return None
-    return [Step(format, name == "relu") for format in formats]
-
-
-def holds(format):
-    """Whether rows of integers hold a format."""
-    if format.integer_bits is None or format.overflow != "saturate":
-        return False
-    low, high = limits_of(format)
-    return low >= -(1 << 15) and high < 1 << 15
-
-
-def limits_of(format):
-    """The smallest and the largest integer of a format."""
-    count = 1 << (format.integer_bits + format.fraction_bits)
-    return (-count if format.signed else 0), count - 1
-
-
-def sure_rounding(rounding):
-    """Stochastic rounding is for training."""
-    return "nearest_even" if rounding == "stochastic" else rounding

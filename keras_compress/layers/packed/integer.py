@@ -4,11 +4,8 @@ import keras
 from keras import ops
 
 from keras_compress._validation import check_choice, check_int
-from keras_compress.layers.packed._integer_kernel import (
-    IntegerKernel,
-    limits_of,
-    sure_rounding,
-)
+from keras_compress.layers.packed._integer_kernel import IntegerKernel
+from keras_compress.layers.packed._integer_steps import limits_of, sure_rounding
 from keras_compress.layers.packed._windows import output_sizes, pair
 from keras_compress.ops.integer import integer_patches
 
@@ -22,7 +19,9 @@ class IntegerDense(IntegerKernel):
     Args:
         units: Positive integer, size of the output.
         input_format: A `QFormat` of at most 16 bits.
-        bits: 8 or 4: of a weight.
+        bits: 16, 8 or 4: of a weight.
+        blocks: `None`; or how many blocks of 4 inputs by 16 units are stored, of 8
+            bits: those that are not all zeros.
         pre_activation_format: A `QFormat` or `None`.
         output_format: A `QFormat` or `None`.
         activation: As in `keras.layers.Dense`.
