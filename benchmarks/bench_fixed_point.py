@@ -6,8 +6,9 @@ Float32 in, float32 out: quantizing the inputs is part of it. `int8` and `int4` 
 inputs of 8 bits, `w8a16` has inputs of 16 bits and weights of 8, `w16a16` both of 16;
 `blocks` has int8 weights of which 90 % are zeros (`--sparsity`), in blocks of 4 inputs
 by 16 units; `codes` takes and gives bytes, as a hidden layer of a packed model does.
-`tf` is a float32 matmul and bias. See README.md beside this file for what the other
-columns count.
+`tf` is a float32 matmul and bias, `keras int8` a `Dense` that Keras itself has
+quantized, in a graph like `op`. See README.md beside this file for what the other
+columns count, and `peers/integers.py` for LiteRT and ONNX Runtime.
 """
 
 import argparse
@@ -121,6 +122,16 @@ class Layer:
         return lambda: library.kc_integer_matmul(*ready) and keep
 
 
+def quantized_by_keras(matrix, bias):
+    import keras
+
+    layer = keras.layers.Dense(matrix.shape[1])
+    layer.build((None, len(matrix)))
+    layer.set_weights([matrix, bias])
+    layer.quantize("int8")
+    return lambda x, w: layer(x)
+
+
 def kept_blocks(random, shape, sparsity):
     """1 where a block of 4 inputs by 16 units stays, else 0."""
     import numpy as np
@@ -197,6 +208,7 @@ def row(args, library, shape, batch):
         arrays = (layer.panels, layer.sums, layer.bias, layer.scales)
         ready = [tf.constant(array) for array in arrays]
         columns["op eager"] = lambda: integers(x, *ready)
+        columns["keras int8"] = chained(quantized_by_keras(matrix, bias), x, [w])
         columns["tf eager"] = lambda: floats(x, w)
     clock = time.process_time if args.cpu_time else time.perf_counter
     times = interleaved(
@@ -204,7 +216,7 @@ def row(args, library, shape, batch):
     )
     library.kc_set_level(library.kc_num_levels() - 1)
     found = dict(zip(columns, times, strict=True))
-    for name in ("op", "blocks op", "tf"):
+    for name in ("op", "blocks op", "tf", "keras int8"):
         if name in found:
             found[name] /= CHAIN
     return found
@@ -243,6 +255,7 @@ def main():
                 if name in found:
                     line[f"tf / {name}"] = found["tf"] / found[name]
             if "op eager" in found:
+                line["keras / op"] = found["keras int8"] / found["op"]
                 line["eager"] = found["tf eager"] / found["op eager"]
             rows.append(line)
             append(args.json, line | facts)

@@ -1,24 +1,33 @@
 """Low-rank layers against whole ones in TensorFlow, side by side in one process.
 
     taskset -c 1 python benchmarks/bench_low_rank.py
-    taskset -c 1 python benchmarks/bench_low_rank.py --part convolutions
 
-`ratio` is the time of the whole layer over that of its factors, `possible` that of
-their multiply-adds, which is that of their bytes, too. A product is counted in a
-`tf.function`, 32 one after another, divided by 32. `pays` is what `pack` goes by.
+Of products: `dense` is the whole product in TensorFlow, `two` its factors there,
+`kernel` the C function of both factors called through `ctypes`, `op` the op of it in a
+graph. What is in a graph is counted in a `tf.function`, 128 one after another (less
+where one takes long), divided by their number. `dense / ...` is the time of the whole
+product over that of a form, `possible` that of the multiply-adds, which is that of the
+bytes, too; `share` is the one over the other. `pack` says which form it takes for that
+batch. `--levels` times the kernel at every SIMD level.
+
+Of convolutions `ratio` is the time of the whole layer over that of its factors.
 `--part svd` times the decompositions: the randomised SVD of VGG-16's fc1 against
 LAPACK's, and its error against the best.
 """
 
 import argparse
+import ctypes
+import math
 import time
 
-from turns import CHAIN, append, chained, conditions, interleaved, prepared
+from turns import Library, aligned, append, chained, conditions, interleaved, prepared
 
 SHAPES = [(784, 300), (784, 1024), (1024, 1024), (4096, 4096)]
 BATCHES = [1, 16, 64, 256]
 # Parts of the smaller side; the last two are near where factors stop paying.
 PARTS = [16, 8, 4, 3, 2.2]
+# Products in a graph: so many that the call itself counts little.
+LONGEST_CHAIN, LARGEST_CHAIN = 128, 4e9  # of multiply-adds
 # A layer of VGG's middle: window, channels, filters, pixels a side.
 CONVOLUTION = (3, 128, 128, 56)
 FC1 = (25088, 4096, 256)
@@ -39,42 +48,105 @@ def arguments():
     sizes = ("SIDE", "CHANNELS", "FILTERS", "PIXELS")
     add("--convolution", type=int, nargs=4, metavar=sizes)
     add("--batches", type=int, nargs="+", default=BATCHES)
+    add("--parts", type=float, nargs="+", default=PARTS, help="of the smaller side")
+    add("--levels", action="store_true", help="the kernel at every SIMD level")
     return parser.parse_args()
+
+
+class Product(ctypes.Structure):
+    """`KcLowRankProduct` of the library."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("inputs", "rank", "units")),
+        *(("left", ctypes.c_void_p), ("left_count", ctypes.c_int64)),
+        *(("right", ctypes.c_void_p), ("right_count", ctypes.c_int64)),
+        *(("bias", ctypes.c_void_p), ("relu", ctypes.c_int64)),
+    )
+
+
+class Kernel(Library):
+    """The library's C function, with the arguments made ready beforehand."""
+
+    def call(self, inputs, left, right, bias, rank):
+        import numpy as np
+
+        arrays = [aligned(array) for array in (inputs, left, right, bias)]
+        outputs = aligned(np.zeros((len(inputs), len(bias)), np.float32))
+        at = [array.ctypes.data for array in arrays]
+        sizes = inputs.shape[1], rank, len(bias)
+        product = Product(*sizes, at[1], left.size, at[2], right.size, at[3], 0)
+        ready = (
+            *(ctypes.byref(product), ctypes.c_void_p(at[0])),
+            *(ctypes.c_int64(len(inputs)), ctypes.c_void_p(outputs.ctypes.data)),
+        )
+        function = self.library.kc_low_rank_matmul
+        keep = (product, arrays, outputs)
+        return lambda: function(*ready) and keep
+
+    def at(self, level, call):
+        return lambda: (self.library.kc_set_level(level), call())
 
 
 def products(args):
     import numpy as np
     import tensorflow as tf
 
-    from keras_compress.functional.ranks import factors_pay
+    from keras_compress.functional.low_rank_cost import cheapest
+    from keras_compress.functional.panels import to_panels
+    from keras_compress.ops import _library, low_rank_matmul
 
+    kernel = Kernel(_library.FILE)
+    kernel.library.kc_set_threads(args.threads)
     random = np.random.default_rng(0)
     shapes = [tuple(args.shape)] if args.shape else SHAPES
     for shape in shapes[:1] if args.smoke else shapes:
         for batch in args.batches[:1] if args.smoke else args.batches:
             inputs = random.standard_normal((batch, shape[0])).astype("float32")
-            bias = tf.constant(random.standard_normal(shape[1]), tf.float32)
+            bias = random.standard_normal(shape[1]).astype("float32")
+            b = tf.constant(bias)
+            size = batch * math.prod(shape)
+            length = int(max(2, min(LONGEST_CHAIN, LARGEST_CHAIN / size)))
 
-            def dense(x, w, b=bias):
+            def dense(x, w, b=b):
                 return tf.nn.bias_add(tf.matmul(x, w), b)
 
-            def two(x, left, right, b=bias):
+            def two(x, left, right, b=b):
                 return tf.nn.bias_add(tf.matmul(tf.matmul(x, left), right), b)
 
-            ranks = [max(1, int(min(shape) / part)) for part in PARTS]
-            runs = [chained(dense, inputs, [random.random(shape, "float32")])]
+            whole = random.random(shape, "float32")
+            runs = {("dense", None): chained(dense, inputs, [whole], length)}
+            ranks = [max(1, int(min(shape) / part)) for part in args.parts]
             for rank in ranks:
                 sides = (shape[0], rank), (rank, shape[1])
                 factors = [random.random(side, "float32") for side in sides]
-                runs.append(chained(two, inputs, factors))
-            times = [taken / CHAIN for taken in interleaved(runs, args.rounds, 2e-3)]
-            for rank, taken in zip(ranks, times[1:], strict=True):
+                panels = [to_panels(factor) for factor in factors]
+
+                def op(x, left, right, rank=rank, b=b):
+                    return low_rank_matmul(x, left, right, b, rank=rank)
+
+                native = kernel.call(inputs, *panels, bias, rank)
+                runs["two", rank] = chained(two, inputs, factors, length)
+                runs["op", rank] = chained(op, inputs, panels, length)
+                runs["kernel", rank] = kernel.at(kernel.best, native)
+                for level in kernel.levels() if args.levels else ():
+                    runs[kernel.name(level), rank] = kernel.at(level, native)
+            taken = interleaved(list(runs.values()), args.rounds, 1e-3, warm=True)
+            kernel.library.kc_set_level(kernel.best)
+            times = {
+                key: time / (length if key[0] in ("dense", "two", "op") else 1)
+                for key, time in zip(runs, taken, strict=True)
+            }
+            whole = times.pop(("dense", None))
+            for rank in ranks:
+                found = {name: us for (name, of), us in times.items() if of == rank}
                 possible = shape[0] * shape[1] / (rank * sum(shape))
                 row = {"layer": "{}x{}".format(*shape), "batch": batch, "rank": rank}
-                row |= {"dense us": times[0], "factors us": taken}
-                row |= {"ratio": times[0] / taken, "possible": possible}
-                row["share"] = row["ratio"] / possible
-                yield row | {"pays": factors_pay(*shape, rank, batch)}
+                row |= {"possible": possible, "dense us": whole}
+                row |= {f"{name} us": us for name, us in found.items()}
+                row |= {f"dense / {name}": whole / us for name, us in found.items()}
+                for name in ("two", "kernel", "op"):
+                    row[f"{name} share"] = row[f"dense / {name}"] / possible
+                yield row | {"pack": cheapest(*shape, rank, (batch,))}
 
 
 def convolutions(args):

@@ -47,5 +47,5 @@ small.compile(
     metrics=["accuracy"],
 )
 small.fit(*(digits.x_train, digits.y_train), epochs=3, batch_size=128, verbose=2)
-packed = kc.pack(small)  # plain layers, which can be pruned or quantized in turn
+packed = kc.pack(small)  # factors, which can be pruned or quantized in turn
 say("trained on, packed", packed)

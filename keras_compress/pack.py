@@ -65,9 +65,10 @@ def pack(model, *, batch=None, storage="fast"):
     `keras_compress.functional.sparse_cost`. Convolutions in groups, in one dimension
     and depthwise ones become plain layers, with zeros in their kernels.
 
-    Low-rank and projected layers become plain layers one after the other, in a model
-    of the layer's name, or are multiplied back into one where that is faster, by
-    `keras_compress.functional.ranks.factors_pay` and
+    Low-rank and projected layers become `PackedLowRankDense`, one op for both products;
+    plain layers one after the other, in a model of the layer's name; or are multiplied
+    back into one where that is faster: by
+    `keras_compress.functional.low_rank_cost.cheapest` and
     `keras_compress.functional.convolution.is_faster`.
 
     Clustered layers become plain ones, and pruned clustered ones what pruned ones do;

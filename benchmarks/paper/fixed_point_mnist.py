@@ -160,6 +160,7 @@ def run(args, seed, digits, log):
 
 
 def plot(args):
+    """Errors over fraction bits, means over the seeds, and the lecture's numbers."""
     from matplotlib import pyplot
 
     with open(args.log) as file:
@@ -168,13 +169,17 @@ def plot(args):
     kinds[("all", True)] = "all values, injected"
     _, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for (values, injected), label in kinds.items():
-        found = sorted(
-            (row["bits"], row["error"])
-            for row in rows
-            if row["values"] == values and row.get("injected") == injected
-        )
-        axes.semilogy(*zip(*found, strict=True), marker="o", label=label)
-    axes.axhline(rows[0]["error"], color="grey", label="float")
+        found = {}
+        for row in rows:
+            if row["values"] == values and row.get("injected") == injected:
+                found.setdefault(row["bits"], []).append(row["error"])
+        bits = sorted(found)
+        means = [sum(found[one]) / len(found[one]) for one in bits]
+        axes.semilogy(bits, means, marker="o", label=label)
+    floats = [row["error"] for row in rows if row["values"] == "float"]
+    axes.axhline(sum(floats) / len(floats), color="grey", label="float")
+    places = [bits for _, bits in PUBLISHED]
+    axes.plot(places, list(PUBLISHED.values()), "k+", label="lecture")
     axes.set_xlabel("fraction bits")
     axes.set_ylabel("test errors in %")
     axes.legend(frameon=False)

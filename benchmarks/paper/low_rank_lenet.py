@@ -5,12 +5,13 @@
 LeNet-5 (20 and 50 windows of 5 x 5, 500 units) is trained on MNIST; its second
 convolution, 20 -> 50, is cut to a share of its weights by each method, and looked at as
 it is and after one more epoch: accuracy on the test images, error of the kernel,
-weights, multiply-adds, and the time of the layer beside the whole one, in turns, in one
-process. Weights of VGG are not at hand: Denton's 2 to 2.5 x on a convolution of that
-size are measured by `bench_low_rank.py --part convolutions`, the loss on this net.
+weights, multiply-adds, and the time of its steps beside the whole one, in turns, in one
+process (`kc.pack` multiplies back what is slower). Weights of VGG are not at hand:
+Denton's 2 to 2.5 x on a convolution of that size are measured by `bench_low_rank.py
+--part convolutions`, the loss on this net.
 
-`--colours` draws the lecture's example, a bank of RGB filters as outer products, into a
-picture, with the counts 3 D^2 and 4 D + 6.
+`--colours` draws the lecture's example, a bank of RGB filters as outer products and by
+few colours, into a picture, and prints the counts: 3 D^2, 4 D + 6 and the others.
 """
 
 import argparse
@@ -133,50 +134,78 @@ def rows(args, data):
         row["accuracy"] = accuracy(small, data)
         fit(small, data, 1, 3e-4)
         row["trained_on"] = accuracy(small, data)
-        packed = kc.pack(small).get_layer("conv2")
         for batch in (1, 64):
             times = seconds_beside(
-                whole, packed, batch, 2 if args.smoke else args.rounds
+                whole, small.get_layer("conv2"), batch, 2 if args.smoke else args.rounds
             )
             row[f"speed_{batch}"] = times[0] / times[1]
         yield row
 
 
-def colours(path):
-    """First-layer filters of 3 x 7 x 7, and what 1 to 4 outer products make of them."""
+def filter_bank(side=7, count=8):
+    """First-layer filters `(side, side, 3, count)`: Gabor patches of two colours."""
     import numpy as np
-    from matplotlib.figure import Figure
 
-    from keras_compress.functional import convolution
-    from keras_compress.functional.low_rank import relative_error
-
-    side, random = 7, np.random.default_rng(3)
+    random = np.random.default_rng(3)
     axis = np.arange(side) - side // 2
     filters = []
-    for _ in range(8):  # Gabor patches of a random colour on another one
+    for _ in range(count):
         angle, tints = random.uniform(0, np.pi), random.standard_normal((2, 3))
         along = np.cos(angle) * axis[:, None] + np.sin(angle) * axis[None]
         envelope = np.exp(-(axis[:, None] ** 2 + axis[None] ** 2) / 12)
         patch = np.multiply.outer(np.cos(1.3 * along) * envelope, tints[0])
         filters.append(patch + 0.5 * np.multiply.outer(envelope, tints[1]))
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
-    axes = figure.subplots(5, 8)
-    for column, patch in enumerate(filters):
-        kernel = patch[..., None]
-        shown = [("3 D^2 = 147", patch)]
-        for rank in (1, 2, 3, 4):
-            factors = convolution.decompose("cp", kernel, rank)
-            cut = np.asarray(convolution.FORMS["cp"].compose(**factors))
-            count = convolution.weights("cp", kernel.shape, rank)
-            error = relative_error(kernel, cut)
-            title = f"{count}" + (" = 4 D + 6" if rank == 2 else "")
-            shown.append((f"{title}\nerror {error:.2f}", cut[..., 0]))
-        for row, (title, picture) in enumerate(shown):
-            top = np.abs(patch).max()
-            axes[row, column].imshow(np.clip(0.5 + 0.5 * picture / top, 0, 1))
-            axes[row, column].set_axis_off()
-            axes[row, column].set_title(title, fontsize=7)
+    return np.stack(filters, axis=-1)
+
+
+def approximations(bank):
+    """Name, numbers and the bank made of them: each filter alone, then all at once."""
+    import numpy as np
+
+    from keras_compress.functional import convolution
+
+    def cut(method, kernel, rank):
+        factors = convolution.decompose(method, kernel, rank)
+        made = np.asarray(convolution.FORMS[method].compose(**factors))
+        return made, convolution.weights(method, kernel.shape, rank)
+
+    channels, count = bank.shape[2:]
+    yield f"whole, {channels} D^2 a filter", bank.size, bank
+    for rank in (1, 2, 3):
+        parts = [cut("cp", bank[..., i : i + 1], rank) for i in range(count)]
+        size = sum(weights for _, weights in parts)
+        made = np.concatenate([part for part, _ in parts], axis=-1)
+        name = f"{2 * rank} D + {3 * rank} a filter"
+        yield f"CP of each, rank {rank}: {name}", size, made
+    for method, rank in (("monochromatic", 4), ("cp", 8), ("cp", 16)):
+        made, size = cut(method, bank, rank)
+        unit = "colours" if method == "monochromatic" else "products"
+        yield f"{method} of all, {rank} {unit}", size, made
+
+
+def colours(path):
+    """Draws a bank of colour filters and what is left of it; prints the counts."""
+    import numpy as np
+    from matplotlib.figure import Figure
+    from tabulate import tabulate
+
+    from keras_compress.functional.low_rank import relative_error
+
+    bank = filter_bank()
+    found = list(approximations(bank))
+    figure = Figure(figsize=(9, 9), layout="constrained")
+    axes = figure.subplots(len(found), bank.shape[-1])
+    rows = []
+    for line, (name, size, made) in zip(axes, found, strict=True):
+        error = relative_error(bank, made)
+        rows.append({"bank": name, "numbers": size, "error": error})
+        line[0].set_title(f"{name}: {size} numbers, error {error:.2f}", loc="left")
+        for column, place in enumerate(line):
+            top = np.abs(bank[..., column]).max()
+            place.imshow(np.clip(0.5 + 0.5 * made[..., column] / top, 0, 1))
+            place.set_axis_off()
     figure.savefig(path, dpi=150)
+    print(tabulate(rows, headers="keys", floatfmt=".3f", tablefmt="github"))
     print(path)
 
 

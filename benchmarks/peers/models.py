@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from side_by_side import BATCHES, CONVOLUTIONS, SHAPES
+from side_by_side import BATCHES, CONVOLUTIONS, INTEGERS, SHAPES
 
 
 class Layer(tf.Module):
@@ -22,7 +22,8 @@ class Layer(tf.Module):
         return tf.nn.bias_add(tf.nn.conv2d(x, self.kernel, 1, "SAME"), self.bias)
 
 
-def write(file, layer, shape, *, int8=False):
+def write(file, layer, shape, *, int8=False, floats=False):
+    """Integers of 8 bits with `int8`, between floats with `floats`."""
     spec = tf.TensorSpec(shape, tf.float32)
     traced = tf.function(layer.__call__).get_concrete_function(spec)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], layer)
@@ -30,10 +31,13 @@ def write(file, layer, shape, *, int8=False):
         random = np.random.default_rng(0)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: (
-            [random.standard_normal(shape).astype(np.float32)] for _ in range(4)
+            [random.standard_normal((shape[0] or 1, *shape[1:])).astype(np.float32)]
+            for _ in range(4)
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
+        if not floats:
+            converter.inference_input_type = tf.int8
+            converter.inference_output_type = tf.int8
     file.write_bytes(converter.convert())
 
 
@@ -46,6 +50,17 @@ def main():
             name = f"{inputs}x{units}_{batch}"
             write(folder / f"float_{name}.tflite", layer, [batch, inputs])
             write(folder / f"int8_{name}.tflite", layer, [batch, inputs], int8=True)
+    for inputs, units in INTEGERS:
+        layer, name = Layer([inputs, units]), f"{inputs}x{units}.tflite"
+        write(folder / f"any_float_{name}", layer, [None, inputs])
+        write(folder / f"any_int8_{name}", layer, [None, inputs], int8=True)
+        write(
+            folder / f"any_quantized_{name}",
+            layer,
+            [None, inputs],
+            int8=True,
+            floats=True,
+        )
     for size, channels in CONVOLUTIONS:
         layer = Layer([3, 3, channels, channels])
         file = folder / f"conv_{size}x{channels}.tflite"

@@ -11,7 +11,8 @@ mkdir -p "$out/objects"
 
 if [ ! -d "$out/runtime" ]; then
   "$python" -m venv "$out/runtime"
-  "$out/runtime/bin/pip" -q install ai-edge-litert numkong faiss-cpu numpy
+  "$out/runtime/bin/pip" -q install ai-edge-litert numkong faiss-cpu numpy \
+    onnx onnxruntime
 fi
 if [ ! -d "$out/larq" ]; then
   "$python" -m venv "$out/larq"

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "peers"
 SHAPES = [(784, 1024), (1024, 1024), (2048, 2048), (4096, 4096)]
 BATCHES = [1, 64]
+INTEGERS = [(1024, 1024), (4096, 4096)]
 CONVOLUTIONS = [(56, 64), (28, 128), (14, 256), (7, 512)]
 
 # The package without what it loads: the environments of peers have no Keras 3.

@@ -6,6 +6,7 @@ from keras import ops
 from keras_compress.layers._config import arguments_of
 from keras_compress.layers._factored import Factored
 from keras_compress.layers.low_rank import LowRankDense
+from keras_compress.layers.packed.low_rank import PackedLowRankDense
 from keras_compress.layers.projected import Projected, ProjectedDense
 
 
@@ -13,21 +14,21 @@ def has_factors(layer):
     """Whether `layer` computes with factors."""
     if isinstance(layer, Projected):
         return layer.kernel_rank is not None
-    return isinstance(layer, Factored)
+    return isinstance(layer, Factored | PackedLowRankDense)
 
 
 def factor_layers(layer, name):
     """New plain layers that together equal `layer`, not built yet.
 
     Args:
-        layer: A low-rank or projected layer, built.
+        layer: A low-rank or projected layer, built; or a packed one.
         name: The names of the new ones begin with it.
 
     Returns:
         List of layers, and a function of no arguments that fills them; or `None` where
         Keras has no layers for some step.
     """
-    if isinstance(layer, LowRankDense | ProjectedDense):
+    if isinstance(layer, LowRankDense | ProjectedDense | PackedLowRankDense):
         made = _dense(layer, name)
     elif isinstance(layer, Projected) or layer.method == "svd":
         made = _svd(layer, name)
@@ -53,7 +54,7 @@ def _dense(layer, name):
         keras.layers.Dense(layer.kernel_rank, **first),
         keras.layers.Dense(layer.units, **last),
     ]
-    return layers, lambda: _matrices(layer)
+    return layers, lambda: factor_matrices(layer)
 
 
 def _svd(layer, name):
@@ -61,10 +62,11 @@ def _svd(layer, name):
         _conv(layer, name, "window", layer.kernel_rank),
         _conv(layer, name, None, layer.filters),
     ]
-    return layers, lambda: _matrices(layer)
+    return layers, lambda: factor_matrices(layer)
 
 
-def _matrices(layer):
+def factor_matrices(layer):
+    """The factors of a layer, in order of use."""
     factors = layer.factors
     return list(factors.values()) if isinstance(factors, dict) else list(factors)
 
@@ -74,7 +76,7 @@ def _channel_svd(layer, name):
         _conv(layer, name, "mix_in", layer.mix_in.shape[1]),
         _conv(layer, name, None, layer.filters, step="window"),
     ]
-    return layers, lambda: _matrices(layer)
+    return layers, lambda: factor_matrices(layer)
 
 
 def _spatial(layer, name):
@@ -82,7 +84,7 @@ def _spatial(layer, name):
         _conv(layer, name, "column", layer.kernel_rank),
         _conv(layer, name, None, layer.filters, step="row"),
     ]
-    return layers, lambda: _matrices(layer)
+    return layers, lambda: factor_matrices(layer)
 
 
 def _tucker(layer, name):
@@ -92,7 +94,7 @@ def _tucker(layer, name):
         _conv(layer, name, "window", other),
         _conv(layer, name, None, layer.filters),
     ]
-    return layers, lambda: _matrices(layer)
+    return layers, lambda: factor_matrices(layer)
 
 
 def _cp(layer, name):
@@ -112,7 +114,7 @@ def _cp(layer, name):
 
     def values():
         absorbed = ops.ones((layer.kernel_rank, 1), layer.column.dtype)
-        return [*_matrices(layer), absorbed][:4]
+        return [*factor_matrices(layer), absorbed][:4]
 
     return layers, values
 

@@ -1,20 +1,25 @@
-"""How a low-rank layer becomes plain layers, one for each factor or one in all."""
+"""How a low-rank layer becomes one of a fused op, plain ones of factors, or one."""
 
 import math
 
 import keras
 
 from keras_compress.functional.convolution import is_faster
-from keras_compress.functional.ranks import factors_pay
+from keras_compress.functional.low_rank_cost import cheapest
 from keras_compress.layers._config import arguments_of, copy_variables
-from keras_compress.layers._factor_layers import factor_layers
-from keras_compress.layers._plain_pack import pack_plain
+from keras_compress.layers._factor_layers import factor_layers, factor_matrices
+from keras_compress.layers._plain_pack import common_arguments, pack_plain
+from keras_compress.layers.packed.low_rank import PackedLowRankDense
+from keras_compress.ops._library import has_vectors
 
 
 def pack_factors(layer, name, batch, plain=False):
-    """Factors one after the other, or multiplied back into one kernel."""
-    if plain or not _factors_pay(layer, batch):
+    """Factors in one op or one after the other, or multiplied back into one kernel."""
+    form = "dense" if plain else _form(layer, batch)
+    if form == "dense":
         return pack_plain(layer, name)
+    if form == "fused":
+        return _pack_fused(layer, name)
     parts = factor_layers(layer, name)
     if parts is None:  # Keras has no layers for its steps: it runs as it is.
         new = type(layer)(**_without_training(layer, name))
@@ -31,18 +36,32 @@ def _without_training(layer, name):
     return {**arguments, "name": name}
 
 
-def _factors_pay(layer, batch):
+def _pack_fused(layer, name):
+    common = common_arguments(layer, name)
+    new = PackedLowRankDense(layer.units, layer.kernel_rank, **common)
+
+    def fill():
+        copy_variables(layer, new)  # of an activation
+        new.fill(*factor_matrices(layer), layer.bias)
+
+    return new, fill
+
+
+def _form(layer, batch):
+    """One of `low_rank_cost.FORMS`."""
     if layer.kernel_rank is None:
-        return False
+        return "dense"
     batches = (1, 64) if batch is None else (batch,)
-    if isinstance(layer, keras.layers.Dense):
-        shape = layer.effective_kernel().shape
-        return all(factors_pay(*shape, layer.kernel_rank, size) for size in batches)
     shape = tuple(layer.effective_kernel().shape)
+    if isinstance(layer, keras.layers.Dense):
+        # The op computes in float32, whatever it is given.
+        native = has_vectors() and layer.compute_dtype != "float64"
+        return cheapest(*shape, layer.kernel_rank, batches, native=native)
     method = getattr(layer, "method", "svd")
     clusters = getattr(layer, "clusters", (1, 1))
     args = method, shape, layer.kernel_rank, layer.strides, clusters
-    return all(is_faster(*args, _pixels(layer) * size) for size in batches)
+    pays = all(is_faster(*args, _pixels(layer) * size) for size in batches)
+    return "factors" if pays else "dense"
 
 
 def _pixels(layer):

@@ -11,11 +11,13 @@ from keras_compress.ops.bitwise_network import (
 )
 from keras_compress.ops.coding import level_bits
 from keras_compress.ops.integer import integer_matmul
+from keras_compress.ops.low_rank import low_rank_matmul
 from keras_compress.ops.sparse import sparse_conv2d, sparse_matmul
 
 __all__ = [
     "integer_matmul",
     "level_bits",
+    "low_rank_matmul",
     "native_status",
     "network_function",
     "pack_signs",

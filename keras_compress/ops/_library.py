@@ -12,7 +12,7 @@ FILE = Path(__file__).with_name("_native.so")
 OPS = (
     *("kc_sparse_matmul", "kc_sparse_conv2d", "kc_pack_signs", "kc_xnor_matmul"),
     *("kc_xnor_network", "kc_xnor_stages", "kc_xnor_conv2d", "kc_pool_signs"),
-    *("kc_integer_matmul", "kc_level_bits"),
+    *("kc_integer_matmul", "kc_level_bits", "kc_low_rank_matmul"),
 )
 
 _twins = contextvars.ContextVar("keras_compress_twins", default=False)
@@ -54,6 +54,10 @@ class _Library:
             if threads > 0:
                 self._levels.kc_set_threads(threads)
 
+    def level(self):
+        """The number of the SIMD level in use; that of plain loops is 0."""
+        return self._levels.kc_level()
+
     def _refuse(self, reason):
         self.reason = f"native ops: not loaded, {self.file}: {reason}"
         self.warn()
@@ -75,7 +79,7 @@ class _Library:
             return self.reason
         count = self._levels.kc_num_levels()
         names = [self._levels.kc_level_name(i).decode() for i in range(count)]
-        level = names[self._levels.kc_level()]
+        level = names[self.level()]
         return f"native ops: {level} (available: {', '.join(names)}), {self.file}"
 
 
@@ -95,6 +99,19 @@ def native_status():
     'native ops: avx512 (available: scalar, avx2, avx512), .../ops/_native.so'
     """
     return _library.status()
+
+
+def has_vectors():
+    """Whether there are native ops, on vector instructions.
+
+    `pack` asks it: plain loops, and twins, are no faster than plain layers.
+
+    Example:
+
+    >>> has_vectors()  # doctest: +SKIP
+    True
+    """
+    return _library.ops is not None and _library.level() > 0
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from keras_compress.layers.packed import (
     PackedBitwiseChain,
     PackedBitwiseDense,
     PackedLloydMaxCoding,
+    PackedLowRankDense,
     PackedMaxPooling2D,
     SparseConv2D,
     SparseDense,
@@ -38,6 +39,17 @@ def _no_products(layer, input_shape, output_shape):
 def _low_rank_dense(layer, input_shape, output_shape):
     uses = math.prod(input_shape[:-1])
     return [product(layer, factor, uses) for factor in layer.factors.values()]
+
+
+@register_cost(PackedLowRankDense)
+def _packed_low_rank_dense(layer, input_shape, output_shape):
+    uses = math.prod(input_shape[:-1])
+    products = []
+    for factor in layer.factors.values():
+        kept = int(np.count_nonzero(factor))
+        work = factor.size * uses
+        products.append(cost.Product(factor.size, kept, work, "float32"))
+    return products
 
 
 @register_cost(LowRankConv2D)

@@ -12,11 +12,16 @@ import keras_compress as kc
 from keras_compress._copies import all_layers
 from keras_compress.functional import convolution
 from keras_compress.layers import LowRankConv2D, LowRankDense, ProjectedDense
+from keras_compress.ops._library import has_vectors
 
 FORMS = [name for name in convolution.FORMS if name != "svd"]
 LOW_RANK = (
     *(kc.layers.LowRankDense, kc.layers.LowRankConv2D),
     *(kc.layers.ProjectedDense, kc.layers.ProjectedConv2D),
+)
+
+needs_native = pytest.mark.skipif(
+    not has_vectors(), reason="without native ops `pack` makes plain layers"
 )
 
 
@@ -220,18 +225,32 @@ def test_swapping_again_refines_or_keeps():
     np.testing.assert_allclose(factors.effective_kernel(), kernel, atol=1e-4)
 
 
-def test_pack_takes_what_is_faster():
-    def kinds(rank, batch=None, sides=(400, 300)):
-        small = kc.swap(wide(*sides), kc.LowRank(rank=rank, force=True))
-        return [type(layer).__name__ for layer in kc.pack(small, batch=batch).layers]
+def kinds_of_packed(rank, batch=None, sides=(400, 300)):
+    small = kc.swap(wide(*sides), kc.LowRank(rank=rank, force=True))
+    return [type(layer).__name__ for layer in kc.pack(small, batch=batch).layers]
 
-    assert kinds(30) == ["Sequential"]
-    assert kinds(172) == ["Dense"]
-    assert kinds(120, batch=1) == ["Dense"]
-    assert kinds(120, batch=64) == ["Sequential"]
-    assert kinds(120) == ["Dense"]
-    assert kinds(3, sides=(100, 100)) == ["Dense"]  # too little to gain at batch 1
-    assert kinds(3, sides=(100, 100), batch=64) == ["Sequential"]
+
+@needs_native
+def test_pack_takes_what_is_faster():
+    for batch in (None, 1, 64):
+        assert kinds_of_packed(30, batch) == ["PackedLowRankDense"]
+        assert kinds_of_packed(120, batch) == ["PackedLowRankDense"]
+        assert kinds_of_packed(172, batch) == ["Dense"]
+    assert kinds_of_packed(3, sides=(16, 16)) == ["Dense"]
+
+
+def test_pack_without_native_ops_takes_what_is_faster(monkeypatch):
+    monkeypatch.setattr(
+        "keras_compress.layers._low_rank_pack.has_vectors", lambda: False
+    )
+    assert kinds_of_packed(30) == ["Sequential"]
+    assert kinds_of_packed(172) == ["Dense"]
+    assert kinds_of_packed(120, batch=1) == ["Dense"]
+    assert kinds_of_packed(120, batch=64) == ["Sequential"]
+    assert kinds_of_packed(120) == ["Dense"]
+    # Too little to gain at batch 1.
+    assert kinds_of_packed(3, sides=(100, 100)) == ["Dense"]
+    assert kinds_of_packed(3, sides=(100, 100), batch=64) == ["Sequential"]
 
 
 @pytest.mark.parametrize("method", ["svd", *FORMS])
@@ -253,13 +272,18 @@ def test_pack_of_convolutions_takes_what_is_faster(method):
     assert not packed.trainable_variables
 
 
-def test_packed_factors_are_plain_and_can_be_pruned_in_turn():
+@pytest.mark.parametrize("native", [False, pytest.param(True, marks=needs_native)])
+def test_packed_factors_can_be_pruned_in_turn(native, monkeypatch):
+    monkeypatch.setattr(
+        "keras_compress.layers._low_rank_pack.has_vectors", lambda: native
+    )
     small = kc.swap(wide(activation="relu"), kc.LowRank(rank=3))
     packed = kc.pack(small, batch=64)
-    left, right = packed.layers[0].layers
+    assert isinstance(packed.layers[0], keras.Sequential) is not native
+    again = kc.swap(packed, kc.Prune(), where="fc*" if native else "fc/*")
+    left, right = again.layers[0].layers
     assert (left.name, right.name) == ("fc_left", "fc_right")
     np.testing.assert_array_equal(left.kernel, small.layers[0].left)
-    again = kc.swap(packed, kc.Prune(), where="fc/*")
     for layer in again.layers[0].layers:
         layer.prune(sparsity=0.5)
     inputs = samples(packed)

@@ -17,6 +17,7 @@ bool EveryXnor(uint64_t seed);         // sanitize_xnor.cc
 bool EveryXnorConv2d(uint64_t seed);   // sanitize_xnor_conv2d.cc
 bool EveryXnorNetwork(uint64_t seed);  // sanitize_xnor_network.cc
 bool EveryInteger(uint64_t seed);      // sanitize_integer.cc
+bool EveryLowRank(uint64_t seed);      // sanitize_low_rank.cc
 
 namespace {
 
@@ -344,6 +345,7 @@ int main() {
   for (int level = 0; level < kc_num_levels(); ++level) {
     kc_set_level(level);
     good &= Everything(static_cast<uint64_t>(level));
+    good &= EveryLowRank(static_cast<uint64_t>(level));
     for (const int use : {0, 1}) {
       kc_use_extensions(use);
       good &= EveryXnor(static_cast<uint64_t>(level));

@@ -53,26 +53,40 @@ struct Levels {
 
   void Find(bool extensions) {
     count = 0;
-    list[count++] = {"scalar", SparseKernelsScalar(), XnorKernelsScalar(),
-                     IntegerKernelsScalar(), LevelBitsScalar()};
+    list[count++] = {"scalar",
+                     SparseKernelsScalar(),
+                     XnorKernelsScalar(),
+                     IntegerKernelsScalar(),
+                     LevelBitsScalar(),
+                     LowRankKernelsScalar()};
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (HasAvx2()) {
-      list[count++] = {"avx2", SparseKernelsAvx2(), XnorKernelsAvx2(),
-                       IntegerKernelsAvx2(), LevelBitsAvx2()};
+      list[count++] = {"avx2",
+                       SparseKernelsAvx2(),
+                       XnorKernelsAvx2(),
+                       IntegerKernelsAvx2(),
+                       LevelBitsAvx2(),
+                       LowRankKernelsAvx2()};
     }
     if (HasAvx512()) {
       list[count++] = {
-          "avx512", SparseKernelsAvx512(),
+          "avx512",
+          SparseKernelsAvx512(),
           extensions && HasAvx512Popcnt() ? XnorKernelsAvx512Popcnt()
                                           : XnorKernelsAvx512(),
           extensions && HasAvx512Vnni() ? IntegerKernelsAvx512Vnni()
                                         : IntegerKernelsAvx2(),
-          LevelBitsAvx512()};
+          LevelBitsAvx512(),
+          LowRankKernelsAvx512()};
     }
 #elif defined(__aarch64__)
-    list[count++] = {"neon", SparseKernelsNeon(), XnorKernelsNeon(),
-                     IntegerKernelsNeon(), LevelBitsNeon()};
+    list[count++] = {"neon",
+                     SparseKernelsNeon(),
+                     XnorKernelsNeon(),
+                     IntegerKernelsNeon(),
+                     LevelBitsNeon(),
+                     LowRankKernelsNeon()};
 #endif
     (void)extensions;
   }

@@ -4,6 +4,7 @@
 
 #include "integer_matmul.h"
 #include "level_bits.h"
+#include "low_rank_matmul.h"
 #include "sparse_matmul.h"
 #include "xnor_matmul.h"
 
@@ -18,6 +19,7 @@ struct Level {
   const XnorKernels* xnor;
   const IntegerKernels* integer;
   LevelBitsKernel level_bits;
+  const LowRankKernels* low_rank;
 };
 
 // The level in use: the fastest, unless KERAS_COMPRESS_SIMD or kc_set_level

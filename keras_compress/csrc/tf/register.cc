@@ -41,6 +41,7 @@ namespace {
   RegisterPoolSigns();
   RegisterIntegerMatmul();
   RegisterLevelBits();
+  RegisterLowRankMatmul();
   return true;
 }();
 

@@ -25,6 +25,7 @@ void RegisterXnorConv2D();
 void RegisterPoolSigns();
 void RegisterIntegerMatmul();
 void RegisterLevelBits();
+void RegisterLowRankMatmul();
 
 }  // namespace keras_compress
 

@@ -4,6 +4,9 @@ from keras_compress.layers.packed.compact import CompactConv2D as CompactConv2D
 from keras_compress.layers.packed.compact import CompactDense as CompactDense
 from keras_compress.layers.packed.integer import IntegerConv2D as IntegerConv2D
 from keras_compress.layers.packed.integer import IntegerDense as IntegerDense
+from keras_compress.layers.packed.low_rank import (
+    PackedLowRankDense as PackedLowRankDense,
+)
 from keras_compress.layers.packed.packed_bitwise import (
     PackedBitwiseConv2D as PackedBitwiseConv2D,
 )
