@@ -54,7 +54,9 @@ def sure_samples(model, inputs):
     sure = np.ones(len(inputs), bool)
     # Each number as small and as large as it may be.
     ends = [inputs, inputs]
-    for layer in layers if layers[0].activation is tanh else ():
+    if not any(layer.activation is tanh for layer in layers):
+        return sure
+    for layer in layers:
         ends = [rounded(x, layer.input_format) for x in ends]
         sure &= (ends[0] == ends[1]).all(axis=1)
         sums = ends[0] @ np.asarray(layer.effective_kernel())
