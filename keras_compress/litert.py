@@ -71,8 +71,9 @@ def export_litert(model, path, *, data=None):
     exactly `2 ** -fraction_bits`. Formats of up to 8 bits become int8 (unsigned ones by
     a zero point of -128), wider ones int16; biases int32. With formats of up to 8 bits
     the outputs are the packed model's bit for bit where XNNPACK runs them, as it does
-    by default. LiteRT's kernels for 16 bits, and its own for 8, round halves away from
-    zero, and so may be one step of the output's format off.
+    by default in TensorFlow 2.21 and LiteRT 2. LiteRT's kernels for 16 bits, and its
+    own for 8, which TensorFlow 2.18 takes, round halves away from zero, and so may be
+    one step of the output's format off.
 
     All else is computed in float32: layers whose outputs have no format (the last one,
     after `choose_formats`) or have an activation other than ReLU, on weights that are
