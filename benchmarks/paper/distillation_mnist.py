@@ -28,9 +28,9 @@ dropout, for hundreds in the paper. A student had more errors than its teacher.
 | --- | --- | --- | --- |
 | teacher | 30; `--finish-epochs 140` | 152; 73 | met |
 | student | 30 | 159 | met |
-| distilled, from the teacher of 73 | 240 | 106 | missed |
-| no-3, from one of 85 | 25 | 300/184, then 179/30 by a bias of +3.05 | missed |
-| 7-8, from one of 85 | 100 | 3447, then 1661 by a bias of -6.91 | first met, second missed |
+| distilled | 240 | 106 | missed |
+| no-3 | 80 | 183/87, then 139/26 by a bias of +2.53 | met but for the 26 |
+| 7-8 | 80 | 3727, then 1504 by a bias of -8.40 | first met, second missed by 4 |
 | ensemble, sweep | - | not run | - |
 
     python benchmarks/paper/distillation_mnist.py teacher distilled \
