@@ -1,12 +1,11 @@
 // Checks integer products, finds memory, and shares them out to threads.
 #include "integer_api.h"
 
-#include <stdlib.h>
-
 #include <atomic>
 #include <cmath>
 
 #include "dispatch.h"
+#include "scratch.h"
 #include "worker_pool.h"
 
 #define KC_EXPORT __attribute__((visibility("default")))
@@ -18,26 +17,6 @@ namespace {
 constexpr int64_t kAlone = int64_t{1} << 22;
 // Panels that the widest tile takes.
 constexpr int64_t kGroupPanels = 4;
-
-// Memory of one thread, kept between its calls.
-class Scratch {
- public:
-  ~Scratch() { free(memory_); }
-
-  void* Get(int64_t bytes) {
-    if (bytes <= size_) return memory_;
-    free(memory_);
-    size_ = 0;
-    const size_t whole = (static_cast<size_t>(bytes) + 63) / 64 * 64;
-    memory_ = aligned_alloc(64, whole);
-    if (memory_ != nullptr) size_ = static_cast<int64_t>(whole);
-    return memory_;
-  }
-
- private:
-  void* memory_ = nullptr;
-  int64_t size_ = 0;
-};
 
 // Blocks in the order of their panels, each of inputs that there are.
 bool ValidBlocks(const KcIntegerProduct& p) {
@@ -180,7 +159,7 @@ KC_EXPORT int kc_integer_matmul(const KcIntegerProduct* product,
   const int64_t row_bytes = kernels.row_bytes(p.inputs, given.wide);
   const int64_t tile = kernels.tile_rows;
   const int64_t whole = (count + tile - 1) / tile * tile;
-  void* prepared = scratch.Get(whole * row_bytes + 64);
+  void* prepared = scratch.Get<uint8_t>(whole * row_bytes + 64);
   if (prepared == nullptr) return KC_INTEGER_MEMORY;
   if (!Prepare(kernels, given, p.inputs, count, prepared)) {
     return KC_INTEGER_NAN;

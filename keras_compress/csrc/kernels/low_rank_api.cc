@@ -1,11 +1,10 @@
 // Checks low-rank products, and keeps what is between the two in the cache.
 #include "low_rank_api.h"
 
-#include <stdlib.h>
-
 #include <atomic>
 
 #include "dispatch.h"
+#include "scratch.h"
 #include "worker_pool.h"
 
 #define KC_EXPORT __attribute__((visibility("default")))
@@ -22,29 +21,9 @@ constexpr int64_t kHiddenFloats = int64_t{1} << 15;
 constexpr int64_t kStepRows = 24;
 constexpr int64_t kMostRows = 192;
 
-// Memory of one thread, kept between its calls.
-class Scratch {
- public:
-  ~Scratch() { free(memory_); }
-
-  float* Get(int64_t floats) {
-    if (floats <= size_) return memory_;
-    free(memory_);
-    size_ = 0;
-    const size_t bytes = (static_cast<size_t>(floats) * 4 + 63) / 64 * 64;
-    memory_ = static_cast<float*>(aligned_alloc(64, bytes));
-    if (memory_ != nullptr) size_ = static_cast<int64_t>(bytes / 4);
-    return memory_;
-  }
-
- private:
-  float* memory_ = nullptr;
-  int64_t size_ = 0;
-};
-
 float* ThreadScratch(int64_t floats) {
   thread_local Scratch scratch;
-  return scratch.Get(floats > 0 ? floats : 1);
+  return scratch.Get<float>(floats);
 }
 
 // Rows between the products begin where a line of the cache does.

@@ -1,39 +1,17 @@
 // Checks the weights of a sparse product, finds memory, calls the active level.
 #include "sparse_api.h"
 
-#include <stdlib.h>
-
 #include "dispatch.h"
+#include "scratch.h"
 
 #define KC_EXPORT __attribute__((visibility("default")))
 
 namespace keras_compress {
 namespace {
 
-// Memory of one thread, kept between its calls: a fresh panel for each call
-// would cost more page faults than small products cost arithmetic.
-class Scratch {
- public:
-  ~Scratch() { free(memory_); }
-
-  float* Get(int64_t floats) {
-    if (floats <= size_) return memory_;
-    free(memory_);
-    size_ = 0;
-    const size_t bytes = (static_cast<size_t>(floats) * 4 + 63) / 64 * 64;
-    memory_ = static_cast<float*>(aligned_alloc(64, bytes));
-    if (memory_ != nullptr) size_ = static_cast<int64_t>(bytes / 4);
-    return memory_;
-  }
-
- private:
-  float* memory_ = nullptr;
-  int64_t size_ = 0;
-};
-
 float* ThreadScratch(int64_t floats) {
   thread_local Scratch scratch;
-  return scratch.Get(floats > 0 ? floats : 1);
+  return scratch.Get<float>(floats);
 }
 
 int64_t Parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }

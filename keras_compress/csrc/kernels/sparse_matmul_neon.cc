@@ -13,38 +13,21 @@
 namespace keras_compress {
 namespace {
 
+#include "neon_lanes.h"
 #include "sparse_lanes.h"
 #include "sparse_rows.h"
 #include "sparse_units.h"
 // After what it puts together.
 #include "sparse_level.h"
 
-struct Lanes4 {
-  using Type = float32x4_t;
-  static constexpr int kLanes = 4;
-  static Type Zero() { return vdupq_n_f32(0.0f); }
-  static Type Load(const float* from) { return vld1q_f32(from); }
-  static Type LoadPart(const float* from, int64_t count) {
-    float part[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (int64_t i = 0; i < count; ++i) part[i] = from[i];
-    return vld1q_f32(part);
-  }
-  static void Store(float* to, Type value) { vst1q_f32(to, value); }
-  static void StorePart(float* to, Type value, int64_t count) {
-    float part[4];
-    vst1q_f32(part, value);
-    for (int64_t i = 0; i < count; ++i) to[i] = part[i];
-  }
+struct Lanes4 : Floats4 {
   static constexpr bool kLoadsAreDear = false;
-  static Type Broadcast(const float* from) { return vld1q_dup_f32(from); }
   using Four = float32x4_t;
   static Four LoadFour(const float* from) { return vld1q_f32(from); }
   template <int i>
   static Type Of(Four four) {
     return vdupq_laneq_f32(four, i);
   }
-  static Type Fma(Type a, Type b, Type c) { return vfmaq_f32(c, a, b); }
-  static Type Add(Type a, Type b) { return vaddq_f32(a, b); }
   using Window = const float*;
   static Window At(const float* table, int64_t window) {
     return table + window * 4;

@@ -2,11 +2,10 @@
 // threads.
 #include "xnor_api.h"
 
-#include <stdlib.h>
-
 #include <atomic>
 
 #include "dispatch.h"
+#include "scratch.h"
 #include "worker_pool.h"
 #include "xnor_tasks.h"
 
@@ -22,35 +21,11 @@ constexpr int64_t kGroupPanels = 4;
 // Outputs of so many bytes do not stay in the caches until they are read.
 constexpr int64_t kStreamBytes = int64_t{4} << 20;
 
-// Blocks of memory of one thread, kept between its calls.
-class Scratch {
- public:
-  ~Scratch() {
-    for (uint32_t* block : blocks_) free(block);
-  }
-
-  uint32_t* Get(int which, int64_t words) {
-    if (words <= sizes_[which]) return blocks_[which];
-    free(blocks_[which]);
-    sizes_[which] = 0;
-    const size_t bytes = (static_cast<size_t>(words) * 4 + 63) / 64 * 64;
-    blocks_[which] = static_cast<uint32_t*>(aligned_alloc(64, bytes));
-    if (blocks_[which] != nullptr) {
-      sizes_[which] = static_cast<int64_t>(bytes / 4);
-    }
-    return blocks_[which];
-  }
-
- private:
-  uint32_t* blocks_[kScratches] = {};
-  int64_t sizes_[kScratches] = {};
-};
-
 }  // namespace
 
 uint32_t* ThreadScratch(int which, int64_t words) {
-  thread_local Scratch scratch;
-  return scratch.Get(which, words > 0 ? words : 1);
+  thread_local Scratch blocks[kScratches];
+  return blocks[which].Get<uint32_t>(words);
 }
 
 bool PackRows(const XnorKernels& kernels, const float* inputs, int64_t rows,

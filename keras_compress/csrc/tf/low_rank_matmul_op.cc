@@ -2,6 +2,7 @@
 #include "../kernels/low_rank_api.h"
 #include "op_context.h"
 #include "register.h"
+#include "rows_shape.h"
 
 namespace keras_compress {
 namespace {
@@ -72,25 +73,9 @@ void Compute(void* kernel, TF_OpKernelContext* context) {
   if (!status.ok()) TF_OpKernelContext_Failure(context, status.get());
 }
 
-// [rows, units]: as the bias is long.
+// As many units as the bias has.
 void Infer(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shape inputs, bias, rows, outputs;
-  TF_ShapeInferenceContextGetInput(context, 0, inputs.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextWithRank(context, inputs.get(), 2, inputs.get(),
-                                   status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextGetInput(context, 3, bias.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextWithRank(context, bias.get(), 1, bias.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextSubshape(context, inputs.get(), 0, 1, rows.get(),
-                                   status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextConcatenateShapes(context, rows.get(), bias.get(),
-                                            outputs.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextSetOutput(context, 0, outputs.get(), status);
+  InferRows(context, 3, status);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // The op KcSparseMatmul: dense rows times a sparse matrix.
 #include "register.h"
+#include "rows_shape.h"
 #include "sparse_inputs.h"
 
 namespace keras_compress {
@@ -34,25 +35,9 @@ void Compute(void* kernel, TF_OpKernelContext* context) {
   if (!status.ok()) TF_OpKernelContext_Failure(context, status.get());
 }
 
-// [batch, units]: as the bias is long.
+// As many units as the bias has.
 void Infer(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shape inputs, bias, batch, outputs;
-  TF_ShapeInferenceContextGetInput(context, 0, inputs.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextWithRank(context, inputs.get(), 2, inputs.get(),
-                                   status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextGetInput(context, 1, bias.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextWithRank(context, bias.get(), 1, bias.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextSubshape(context, inputs.get(), 0, 1, batch.get(),
-                                   status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextConcatenateShapes(context, batch.get(), bias.get(),
-                                            outputs.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextSetOutput(context, 0, outputs.get(), status);
+  InferRows(context, 1, status);
 }
 
 }  // namespace

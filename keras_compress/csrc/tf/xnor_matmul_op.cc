@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "register.h"
+#include "rows_shape.h"
 #include "xnor_inputs.h"
 
 namespace keras_compress {
@@ -101,27 +102,10 @@ void Compute(void* kernel, TF_OpKernelContext* context) {
 // [rows, units], or for bits [rows, words]: as the last `kept`, or `flips`, is
 // long. The number of inputs says which: 5 a layer and one, or two more.
 void Infer(TF_ShapeInferenceContext* context, TF_Status* status) {
-  Shape inputs, last, rows, outputs;
-  const int64_t count = TF_ShapeInferenceContextNumInputs(context);
+  const int count =
+      static_cast<int>(TF_ShapeInferenceContextNumInputs(context));
   const bool bits = count % 5 != 1;
-  const int64_t index = bits ? count - 1 : 3 * ((count - 1) / 5);
-  TF_ShapeInferenceContextGetInput(context, 0, inputs.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextWithRank(context, inputs.get(), 2, inputs.get(),
-                                   status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextGetInput(context, static_cast<int>(index), last.get(),
-                                   status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextWithRank(context, last.get(), 1, last.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextSubshape(context, inputs.get(), 0, 1, rows.get(),
-                                   status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextConcatenateShapes(context, rows.get(), last.get(),
-                                            outputs.get(), status);
-  if (TF_GetCode(status) != TF_OK) return;
-  TF_ShapeInferenceContextSetOutput(context, 0, outputs.get(), status);
+  InferRows(context, bits ? count - 1 : 3 * ((count - 1) / 5), status);
 }
 
 }  // namespace
