@@ -108,15 +108,6 @@ def test_a_broken_library_says_so_and_warns_at_once(tmp_path):
     assert found.status().startswith(f"native ops: not loaded, {file}: ")
 
 
-# `make sanitize` runs them by themselves.
-@pytest.mark.slow
-@pytest.mark.parametrize("what", ["address,undefined", "thread"])
-@needs("g++")
-def test_sanitizers(what, tmp_path):
-    done = run("bash", HERE / "sanitize.sh", what, tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @needs("aarch64-linux-gnu-g++", "qemu-aarch64-static")
 def test_neon_under_emulation(tmp_path):
     done = run("bash", HERE / "neon.sh", tmp_path)

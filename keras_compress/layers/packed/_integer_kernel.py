@@ -14,11 +14,12 @@ from keras_compress.layers.packed._integer_steps import (
     limits_of,
     sure_rounding,
 )
+from keras_compress.layers.packed._native_layer import NativeLayer
 from keras_compress.layers.packed._storage import StoredIntegers
 from keras_compress.ops.integer import integer_matmul, powers_of_two
 
 
-class IntegerKernel(StoredIntegers, keras.layers.Layer):
+class IntegerKernel(StoredIntegers, NativeLayer):
     """Variables of a kernel of integers, and what sums of products become.
 
     `panels` (int8) holds the weights, all of them, or with `blocks` those blocks of 4
@@ -57,9 +58,6 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
         self.use_float_bias = float_bias
         self.takes_integers = takes_integers
         self.gives_integers = gives_integers
-        self.trainable = False
-        # The native op has no XLA kernel.
-        self.supports_jit = False
         self.steps = integer_steps(
             self.activation,
             self.pre_activation_format,
@@ -103,10 +101,7 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
             ValueError: If the layer is not built, a shape or the number of blocks does
                 not fit, or a sum may need more than 32 bits.
         """
-        if not self.built:
-            raise ValueError(
-                f"Layer {self.name!r} must be built before it has a kernel."
-            )
+        self._check_built()
         codes = np.asarray(codes)
         codes = codes.reshape(-1, codes.shape[-1])
         if codes.shape != self.kernel_shape:
@@ -252,13 +247,3 @@ class IntegerKernel(StoredIntegers, keras.layers.Layer):
         self.panels.assign(blocks)
         self.indices.assign(indices)
         self.starts.assign(starts)
-
-    def _add(self, name, shape, dtype):
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            dtype=dtype,
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )

@@ -14,12 +14,13 @@ from keras_compress.functional.signs import (
     to_panels,
 )
 from keras_compress.layers.packed._constants import all_kept, no_masks
+from keras_compress.layers.packed._native_layer import NativeLayer
 
 INPUTS = ("sign", "bipolar", "zero_one", "bits", "packed")
 OUTPUTS = ("float32", "bits")
 
 
-class PackedSigns(keras.layers.Layer):
+class PackedSigns(NativeLayer):
     """Variables of weights of -1, 0 and +1, and of what becomes of their sums.
 
     `signs` and `masks` (uint32) are the panels of `functional.signs.to_panels`, `kept`
@@ -64,9 +65,6 @@ class PackedSigns(keras.layers.Layer):
         self.bias_first = bias_first
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
-        self.trainable = False
-        # The native op has no XLA kernel.
-        self.supports_jit = False
 
     def add_variables(self, groups, channels, units):
         """Adds the variables for `groups` times `channels` inputs of each unit.
@@ -109,7 +107,7 @@ class PackedSigns(keras.layers.Layer):
             ValueError: If the layer is not built, something is lacking or has another
                 shape, or there are zeros in the kernel but no place for them.
         """
-        self.check_built()
+        self._check_built("weights")
         matrix = self._matrix(kernel)
         limits = (thresholds, flips) if self.outputs == "bits" else (None, None)
         values = {
@@ -138,7 +136,7 @@ class PackedSigns(keras.layers.Layer):
     @property
     def fan_in(self):
         """Number of inputs of a unit, those whose weight is 0 included."""
-        self.check_built()
+        self._check_built("weights")
         return self.groups * self.group_channels
 
     @property
@@ -237,14 +235,6 @@ class PackedSigns(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
         }
 
-    def check_built(self):
-        """Raises if there are no variables yet."""
-        if not self.built:
-            raise ValueError(
-                f"Layer {self.name!r} must be built before it has weights: call it on "
-                "data once, or call build(input_shape)."
-            )
-
     def coded_channels(self, length):
         """Groups, and inputs in each, of an axis of inputs as long as this."""
         if self.inputs == "packed":
@@ -287,13 +277,3 @@ class PackedSigns(keras.layers.Layer):
         # Where a group has no more inputs, both sides have bits 0: that needs no mask.
         signs, _, kept = pack_kernel(wide, wide != 0)
         return signs, to_panels(pack_bits(wide.T != 0)), kept
-
-    def _add(self, name, shape, dtype):
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            dtype=dtype,
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )

@@ -7,10 +7,11 @@ from keras import ops
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.functional.sparse import compress, decompress
 from keras_compress.functional.sparse_layouts import LAYOUTS, PARTS, part_shapes
+from keras_compress.layers.packed._native_layer import NativeLayer
 from keras_compress.layers.packed._storage import ChosenStorage
 
 
-class SparseKernel(ChosenStorage, keras.layers.Layer):
+class SparseKernel(ChosenStorage, NativeLayer):
     """Variables of a kernel without its zeros, in one of several layouts.
 
     `values` (float32) and the other arrays that
@@ -35,17 +36,14 @@ class SparseKernel(ChosenStorage, keras.layers.Layer):
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
-        self.trainable = False
-        # The native op has no XLA kernel.
-        self.supports_jit = False
 
     def add_kernel(self, inputs, outputs):
         """Adds the variables of a kernel of this many inputs and outputs."""
         self.kernel_shape = (inputs, outputs)
         shapes = part_shapes(self.layout, self.stored, inputs, outputs)
         for name, (length, dtype) in shapes.items():
-            setattr(self, name, self._add(name, length, dtype))
-        self.bias = self._add("bias", outputs, "float32") if self.use_bias else None
+            setattr(self, name, self._add(name, (length,), dtype))
+        self.bias = self._add("bias", (outputs,)) if self.use_bias else None
 
     def fill(self, kernel, bias=None):
         """Stores a kernel, whose non-zero weights must number `nonzeros`.
@@ -118,23 +116,6 @@ class SparseKernel(ChosenStorage, keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
         }
-
-    def _add(self, name, length, dtype):
-        return self.add_weight(
-            name=name,
-            shape=(length,),
-            dtype=dtype,
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )
-
-    def _check_built(self):
-        if not self.built:
-            raise ValueError(
-                f"Layer {self.name!r} must be built before it has a kernel: call it "
-                "on data once, or call build(input_shape)."
-            )
 
     def _parts(self):
         return [getattr(self, name) for name in PARTS[self.layout]]

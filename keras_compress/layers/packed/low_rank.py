@@ -5,11 +5,12 @@ from keras import ops
 
 from keras_compress._validation import check_int, invalid
 from keras_compress.functional.panels import from_panels, to_panels
+from keras_compress.layers.packed._native_layer import NativeLayer
 from keras_compress.ops import low_rank_matmul
 
 
 @keras.saving.register_keras_serializable("keras_compress")
-class PackedLowRankDense(keras.layers.Layer):
+class PackedLowRankDense(NativeLayer):
     """The inference form of `LowRankDense`: both products in one op.
 
     Made by `keras_compress.pack`. Computes `activation(inputs @ left @ right + bias)`
@@ -53,18 +54,16 @@ class PackedLowRankDense(keras.layers.Layer):
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
-        self.trainable = False
         self.supports_masking = True
-        # The native op has no XLA kernel.
-        self.supports_jit = False
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
     def build(self, input_shape):
         self.input_dim = input_shape[-1]
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: self.input_dim})
-        self.left_panels = self._add("left_panels", self.input_dim * self.kernel_rank)
-        self.right_panels = self._add("right_panels", self.kernel_rank * self.units)
-        self.bias = self._add("bias", self.units) if self.use_bias else None
+        left, right = self.input_dim * self.kernel_rank, self.kernel_rank * self.units
+        self.left_panels = self._add("left_panels", (left,))
+        self.right_panels = self._add("right_panels", (right,))
+        self.bias = self._add("bias", (self.units,)) if self.use_bias else None
 
     def call(self, inputs):
         # The op takes no tf.SparseTensor, which `keras.Input(sparse=True)` gives.
@@ -88,7 +87,7 @@ class PackedLowRankDense(keras.layers.Layer):
     @property
     def factors(self):
         """The two factors as float32 matrices, by name, in order of use."""
-        self._check_built()
+        self._check_built("factors")
         arrays = [
             ops.convert_to_numpy(part) for part in (self.left_panels, self.right_panels)
         ]
@@ -115,7 +114,7 @@ class PackedLowRankDense(keras.layers.Layer):
             ValueError: If the layer is not built, there is no bias but a place for it,
                 or a shape does not fit.
         """
-        self._check_built()
+        self._check_built("factors")
         given = {"left": left, "right": right}
         for name, shape in self._shapes().items():
             given[name] = ops.convert_to_numpy(given[name]).astype("float32")
@@ -160,20 +159,3 @@ class PackedLowRankDense(keras.layers.Layer):
             "left": (self.input_dim, self.kernel_rank),
             "right": (self.kernel_rank, self.units),
         }
-
-    def _add(self, name, length):
-        return self.add_weight(
-            name=name,
-            shape=(length,),
-            dtype="float32",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )
-
-    def _check_built(self):
-        if not self.built:
-            raise ValueError(
-                f"Layer {self.name!r} must be built before it has factors: call it on "
-                "data once, or call build(input_shape)."
-            )

@@ -6,6 +6,7 @@ import keras
 
 from keras_compress._validation import invalid
 from keras_compress.layers.packed._function import function_of
+from keras_compress.layers.packed._native_layer import NativeLayer
 from keras_compress.layers.packed.packed_bitwise import (
     PackedBitwiseConv2D,
     PackedBitwiseDense,
@@ -19,7 +20,7 @@ MOVES = (PackedMaxPooling2D, keras.layers.ZeroPadding2D, keras.layers.Flatten)
 
 
 @keras.saving.register_keras_serializable("keras_compress")
-class PackedBitwiseChain(keras.layers.Layer):
+class PackedBitwiseChain(NativeLayer):
     """Consecutive packed bitwise layers as one op; between them there are bits.
 
     Made by `keras_compress.pack`, of dense layers and of convolutions, with poolings,
@@ -78,9 +79,6 @@ class PackedBitwiseChain(keras.layers.Layer):
         super().__init__(**kwargs)
         self.members = members
         self.is_dense = all(type(x) is PackedBitwiseDense for x in members)
-        self.trainable = False
-        # The native op has no XLA kernel.
-        self.supports_jit = False
         self.supports_masking = self.is_dense
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
 

@@ -6,11 +6,12 @@ from keras import ops
 
 from keras_compress.functional import coding
 from keras_compress.layers.coding import WordCoding
+from keras_compress.layers.packed._native_layer import NativeLayer
 from keras_compress.ops import level_bits
 
 
 @keras.saving.register_keras_serializable("keras_compress")
-class PackedLloydMaxCoding(WordCoding):
+class PackedLloydMaxCoding(NativeLayer, WordCoding):
     """The bits of the nearest level, as `LloydMaxCoding` gives them, by one op.
 
     Made by `keras_compress.pack`. Not trainable. NaN has bits that are NaN, which
@@ -47,17 +48,7 @@ class PackedLloydMaxCoding(WordCoding):
 
     def __init__(self, bits, *, code="natural", **kwargs):
         super().__init__(bits, code=code, **kwargs)
-        self.trainable = False
-        # The native op has no XLA kernel.
-        self.supports_jit = False
-        self.limits = self.add_weight(
-            name="limits",
-            shape=(2**self.bits - 1,),
-            dtype="float32",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )
+        self.limits = self._add("limits", (2**self.bits - 1,))
         table = coding.code_table(2**self.bits, self.code)
         nothing = np.full((1, table.shape[1]), np.nan, "float32")
         self._words = np.concatenate([table, nothing])

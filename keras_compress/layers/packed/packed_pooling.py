@@ -4,12 +4,13 @@ import keras
 from keras import ops
 
 from keras_compress._validation import check_choice, invalid
+from keras_compress.layers.packed._native_layer import NativeLayer
 from keras_compress.layers.packed._windows import output_sizes, pair
 from keras_compress.ops import pool_signs, stages
 
 
 @keras.saving.register_keras_serializable("keras_compress")
-class PackedMaxPooling2D(keras.layers.Layer):
+class PackedMaxPooling2D(NativeLayer):
     """Max pooling of packed signs: negative where all of a window are.
 
     Made by `keras_compress.pack`, of a `MaxPooling2D` between bitwise layers. Where a
@@ -57,22 +58,13 @@ class PackedMaxPooling2D(keras.layers.Layer):
             raise invalid("flipped", "True or False", flipped)
         self.flipped = flipped
         super().__init__(**kwargs)
-        self.trainable = False
-        self.supports_jit = False
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
         self.words = input_shape[-1]
         self.flips = None
         if self.flipped:
-            self.flips = self.add_weight(
-                name="flips",
-                shape=(self.words,),
-                dtype="uint32",
-                initializer="zeros",
-                trainable=False,
-                autocast=False,
-            )
+            self.flips = self._add("flips", (self.words,), "uint32")
 
     def call(self, inputs):
         flips = None if self.flips is None else ops.convert_to_tensor(self.flips)
