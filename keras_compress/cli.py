@@ -1,92 +1,35 @@
 """The command line: `keras-compress demo | report | swap | pack | export`."""
 
-import contextlib
-import json
-import math
 import os
 import sys
 from pathlib import Path
 
 import click
-import keras
-import tensorflow as tf
 
 import keras_compress as kc
+from keras_compress._commands import (
+    FOLDER,
+    IN_FILE,
+    OUT_FILE,
+    Amount,
+    BadArgument,
+    Commands,
+    Pattern,
+    arguments_checked,
+    at_work,
+    check_folder,
+    check_target,
+    force_option,
+    json_option,
+    load_model,
+    print_json,
+)
 from keras_compress._rebuild import walk
 from keras_compress.layers.pruned import total_sparsity
 from keras_compress.recipes import demo as demo_recipe
 from keras_compress.report import plots
 from keras_compress.save import save_whole
 from keras_compress.swap import matching
-
-IN_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-OUT_FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
-
-
-class BadArgument(click.ClickException):
-    """An argument that cannot be used; the command ends with exit code 2."""
-
-    exit_code = 2
-
-
-class _Examples:
-    """Help that ends with examples, line by line."""
-
-    def __init__(self, *args, examples, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.examples = examples
-
-    def format_epilog(self, ctx, formatter):
-        """Writes the examples."""
-        with formatter.section("Examples"):
-            for example in self.examples:
-                formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
-
-
-class Command(_Examples, click.Command):
-    """A command with examples."""
-
-
-class Commands(_Examples, click.Group):
-    """A group that says in one line what is wrong with an argument."""
-
-    command_class = Command
-
-    def invoke(self, ctx):
-        """Runs the command."""
-        try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            raise BadArgument(_one_line(error.format_message())) from error
-
-
-class Amount(click.FloatRange):
-    """A range of numbers that neither infinity nor `nan` is in."""
-
-    def convert(self, value, param, ctx):
-        """The number."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
-
-
-class Pattern(click.ParamType):
-    """What `Prune(pattern=...)` takes, as one word: `2:4`, `1x16`, `neuron`."""
-
-    name = "pattern"
-
-    def convert(self, value, param, ctx):
-        """The pattern as `Prune` takes it."""
-        parts = value.split("x")
-        if len(parts) == 2 and all(part.isdecimal() for part in parts):
-            value = tuple(int(part) for part in parts)
-        try:
-            kc.Prune(pattern=value)
-        except ValueError as error:
-            self.fail(_one_line(error), param, ctx)
-        return value
 
 
 @click.group(
@@ -107,18 +50,6 @@ def main():
     Models are .keras files. Progress goes to stderr, results to stdout. A bad argument
     ends with exit code 2, a failure with 1.
     """
-
-
-def json_option(command):
-    """The option that every command has."""
-    text = "Print a JSON object to stdout, and nothing else."
-    return click.option("--json", "as_json", is_flag=True, help=text)(command)
-
-
-def force_option(command):
-    """The option of the commands that write a file."""
-    text = "Replace the file if it exists."
-    return click.option("--force", is_flag=True, help=text)(command)
 
 
 @main.command(
@@ -159,10 +90,10 @@ def demo(folder, epochs, seed, smoke, as_json):
         is_result = line.startswith("Data:")
         click.echo(line, file=results if is_result else sys.stderr)
 
-    with _at_work():
+    with at_work():
         done = demo_recipe.run(folder, epochs=epochs, seed=seed, smoke=smoke, say=say)
     if as_json:
-        _print_json(done.to_dict())
+        print_json(done.to_dict())
     else:
         click.echo(f"\n{done.report}\n\n{done.summary()}")
 
@@ -191,17 +122,17 @@ def report(files, measure, markdown, plot, as_json):
     if len(set(names)) < len(names):
         raise BadArgument("FILES must differ from each other.")
     if plot is not None:
-        _check_folder("--plot", plot)
-    with _at_work():
+        check_folder("--plot", plot)
+    with at_work():
         if plot is not None:
-            with _arguments_checked():
+            with arguments_checked():
                 plots.check_path("--plot", plot)
-        models = [_load(file, compile=False) for file in files]
+        models = [load_model(file, compile=False) for file in files]
         result = kc.report(*models, names=names, measure=measure)
         if plot is not None:
             result.plot(plot)
     if as_json:
-        _print_json(result.to_dict())
+        print_json(result.to_dict())
     else:
         click.echo(result.to_markdown() if markdown else result)
 
@@ -244,24 +175,24 @@ def swap(source, target, where, pattern, force, as_json, **amounts):
     amounts = {name: value for name, value in amounts.items() if value is not None}
     if len(amounts) > 1:
         raise BadArgument("Give one of --sparsity, --threshold and --quality.")
-    _check_target(target, force)
+    check_target(target, force)
     where = list(where) or ["*"]
-    with _at_work():
-        model = _load(source)
+    with at_work():
+        model = load_model(source)
         config = kc.Prune(pattern=pattern)
-        with _arguments_checked():
+        with arguments_checked():
             new = kc.swap(model, config, where=where)
         matches = {path for path, _, _ in matching(model, config, where)}
         layers = {path: layer for path, layer in walk(new) if path in matches}
         if amounts:
-            with _arguments_checked():
+            with arguments_checked():
                 for layer in layers.values():
                     layer.prune(**amounts)
         save_whole(new, target)
     total = total_sparsity(list(layers.values()))
     if as_json:
         sparsities = {path: layer.sparsity for path, layer in layers.items()}
-        _print_json({"path": str(target), "sparsity": total, "layers": sparsities})
+        print_json({"path": str(target), "sparsity": total, "layers": sparsities})
     else:
         click.echo(f"{target}: {len(layers)} layers swapped, {total:.1%} pruned")
 
@@ -291,9 +222,9 @@ def swap(source, target, where, pattern, force, as_json, **amounts):
 @json_option
 def pack(source, target, batch, storage, force, as_json):
     """Turn a compressed model into its inference form, smaller and faster."""
-    _check_target(target, force)
-    with _at_work():
-        packed = kc.pack(_load(source), batch=batch, storage=storage)
+    check_target(target, force)
+    with at_work():
+        packed = kc.pack(load_model(source), batch=batch, storage=storage)
         if storage == "compact":
             kc.save(packed, target)
         else:
@@ -301,7 +232,7 @@ def pack(source, target, batch, storage, force, as_json):
     layers = {path: type(layer).__name__ for path, layer in walk(packed)}
     size = target.stat().st_size
     if as_json:
-        _print_json({"path": str(target), "bytes": size, "layers": layers})
+        print_json({"path": str(target), "bytes": size, "layers": layers})
     else:
         click.echo(f"{target}: {size:,} bytes, {', '.join(layers.values())}")
 
@@ -323,76 +254,21 @@ def pack(source, target, batch, storage, force, as_json):
 @json_option
 def export(source, target, portable, as_json):
     """Write a model as a SavedModel directory, or a .tflite file, for serving."""
-    _check_folder("DIR", target)
+    check_folder("DIR", target)
     if os.path.lexists(target):
         raise BadArgument(f"{target} exists already.")
     if target.suffix == ".tflite":
         if portable:
             raise BadArgument("--portable is for a SavedModel, not for a .tflite file.")
-        with _at_work():
-            file = kc.export_litert(_load(source, compile=False), target)
+        with at_work():
+            file = kc.export_litert(load_model(source, compile=False), target)
         facts = {"path": str(target), "bytes": file.bytes, "layers": file.layers}
-        _print_json(facts) if as_json else click.echo(str(file))
+        print_json(facts) if as_json else click.echo(str(file))
         return
-    with _at_work():
-        kc.export(_load(source, compile=False), target, portable=portable)
+    with at_work():
+        kc.export(load_model(source, compile=False), target, portable=portable)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     if as_json:
-        _print_json({"path": str(target), "bytes": size, "portable": portable})
+        print_json({"path": str(target), "bytes": size, "portable": portable})
     else:
         click.echo(f"{target}: {size:,} bytes")
-
-
-@contextlib.contextmanager
-def _at_work():
-    """Keeps stdout for results, and turns what can go wrong into one line."""
-    failures = (ValueError, OSError, ImportError, RuntimeError, tf.errors.OpError)
-    with contextlib.redirect_stdout(sys.stderr):
-        try:
-            yield
-        except failures as error:
-            raise click.ClickException(_one_line(error)) from error
-
-
-@contextlib.contextmanager
-def _arguments_checked():
-    """Says of a `ValueError` that an argument was bad."""
-    try:
-        yield
-    except ValueError as error:
-        raise BadArgument(_one_line(error)) from error
-
-
-def _load(path, compile=True):
-    try:
-        return keras.models.load_model(path, compile=compile)
-    except Exception as error:
-        # A broken file may fail anywhere in Keras, h5py, zipfile or json.
-        message = f"{path} is not a readable .keras file: {_one_line(error)}"
-        raise click.ClickException(message) from error
-
-
-def _check_target(path, force):
-    if path.suffix != ".keras":
-        raise BadArgument(f"OUT.keras must end in .keras. Received: {path}")
-    _check_folder("OUT.keras", path)
-    if path.exists() and not force:
-        raise BadArgument(f"{path} exists already; --force replaces it.")
-
-
-def _check_folder(name, path):
-    if not path.parent.is_dir():
-        raise BadArgument(
-            f"{name} must be in a directory that exists. Received: {path}"
-        )
-
-
-def _one_line(error):
-    """An error's text in one line; what it lists line by line, behind commas."""
-    first, *others = str(error).split("\n") if str(error) else [type(error).__name__]
-    others = [line.strip() for line in others if line.strip()]
-    return f"{first} {', '.join(others)}".strip()
-
-
-def _print_json(values):
-    click.echo(json.dumps(values, indent=2))

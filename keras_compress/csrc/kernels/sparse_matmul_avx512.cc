@@ -18,6 +18,7 @@ namespace keras_compress {
 namespace {
 
 #include "avx512_lanes.h"
+#include "sparse_finish.h"
 #include "sparse_lanes.h"
 #include "sparse_rows.h"
 #include "sparse_units.h"

@@ -14,6 +14,7 @@ namespace keras_compress {
 namespace {
 
 #include "neon_lanes.h"
+#include "sparse_finish.h"
 #include "sparse_lanes.h"
 #include "sparse_rows.h"
 #include "sparse_units.h"
