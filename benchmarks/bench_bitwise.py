@@ -7,7 +7,6 @@ roofline of an XOR, a popcount and an addition for every 32 weights, measured he
 See README.md beside this file for what the other columns count.
 """
 
-import argparse
 import ctypes
 
 from turns import (
@@ -15,6 +14,7 @@ from turns import (
     Library,
     aligned,
     append,
+    bench_parser,
     chained,
     conditions,
     interleaved,
@@ -26,12 +26,7 @@ BATCHES = [1, 16, 64, 256, 1024]
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="one row, one round")
-    parser.add_argument("--json", metavar="FILE", help="append one line a row")
-    parser.add_argument("--threads", type=int, default=1, help="of all that run")
-    parser.add_argument("--core", type=int, default=None, help="run on this core only")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser = bench_parser(__doc__, rounds=11)
     parser.add_argument("--levels", action="store_true", help="every SIMD level")
     parser.add_argument("--batch", type=int, help="this batch alone")
     parser.add_argument("--inputs", type=int, help="shapes of so many inputs alone")

@@ -7,22 +7,23 @@ function: from floats to floats with a border of ones and one of zeros, from pac
 signs to packed signs, and with half of the weights dropped.
 """
 
-import argparse
 import ctypes
 
 from bench_bitwise import Kernel, Layer
-from turns import aligned, append, conditions, interleaved, prepared
+from turns import (
+    aligned,
+    append,
+    bench_parser,
+    conditions,
+    interleaved,
+    prepared,
+)
 
 IMAGES = [(56, 64), (28, 128), (14, 256), (7, 512)]
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="one row, one round")
-    parser.add_argument("--json", metavar="FILE", help="append one line a row")
-    parser.add_argument("--threads", type=int, default=1, help="of all that run")
-    parser.add_argument("--core", type=int, default=None, help="run on this core only")
-    parser.add_argument("--rounds", type=int, default=21)
+    parser = bench_parser(__doc__, rounds=21)
     parser.add_argument("--batch", type=int, default=1)
     return parser.parse_args()
 

@@ -17,20 +17,21 @@
 | `kernels`     | those of the layers one by one, summed up                           |
 """
 
-import argparse
 import ctypes
 
 from bench_bitwise import Kernel, Layer
-from turns import aligned, append, conditions, interleaved, prepared
+from turns import (
+    aligned,
+    append,
+    bench_parser,
+    conditions,
+    interleaved,
+    prepared,
+)
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="one round")
-    parser.add_argument("--json", metavar="FILE", help="append one line a row")
-    parser.add_argument("--threads", type=int, default=1, help="of all that run")
-    parser.add_argument("--core", type=int, default=None, help="run on this core only")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser = bench_parser(__doc__, rounds=15, smoke="one round")
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[784, 1024, 1024, 10], help="of layers"

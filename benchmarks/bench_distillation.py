@@ -9,7 +9,6 @@ ratios; they take turns, and the median of each is shown. On a machine that does
 things as well, `--cpu-time` counts the seconds that the process itself had.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -18,6 +17,8 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+from turns import bench_parser
 
 # Hidden layers of teacher and student, and the batch.
 CASES = [
@@ -29,13 +30,8 @@ CASES = [
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="one small row")
-    parser.add_argument("--json", metavar="FILE", help="append one line a row")
-    parser.add_argument("--threads", type=int, default=1, help="of TensorFlow")
-    parser.add_argument("--core", type=int, default=None, help="run on this core only")
+    parser = bench_parser(__doc__, rounds=15, smoke="one small row")
     parser.add_argument("--cpu-time", action="store_true", help="not that of a clock")
-    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=40, help="a round")
     parser.add_argument("--examples", type=int, default=12800, help="an epoch")
     return parser.parse_args()

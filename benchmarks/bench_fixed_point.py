@@ -11,7 +11,6 @@ quantized, in a graph like `op`. See README.md beside this file for what the oth
 columns count, and `peers/integers.py` for LiteRT and ONNX Runtime.
 """
 
-import argparse
 import ctypes
 import time
 
@@ -20,6 +19,7 @@ from turns import (
     Library,
     aligned,
     append,
+    bench_parser,
     chained,
     conditions,
     interleaved,
@@ -33,12 +33,7 @@ OURS = ("int8", "int4", "blocks", "w8a16", "w16a16", "codes", "op", "blocks op")
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="one row, one round")
-    parser.add_argument("--json", metavar="FILE", help="append one line a row")
-    parser.add_argument("--threads", type=int, default=1, help="of all that run")
-    parser.add_argument("--core", type=int, default=None, help="run on this core only")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser = bench_parser(__doc__, rounds=11)
     parser.add_argument("--levels", action="store_true", help="int8, every SIMD level")
     parser.add_argument("--batch", type=int, help="this batch alone")
     parser.add_argument(

@@ -6,10 +6,17 @@ Every layout's kernel, the op that `pack` would choose, and what else there is. 
 README.md beside this file for what each column counts.
 """
 
-import argparse
 import ctypes
 
-from turns import Library, append, chained, conditions, interleaved, prepared
+from turns import (
+    Library,
+    append,
+    bench_parser,
+    chained,
+    conditions,
+    interleaved,
+    prepared,
+)
 
 SHAPES = ["784x300", "784x1024", "1024x1024", "4096x4096"]
 BATCHES = [1, 16, 64, 256]
@@ -18,12 +25,7 @@ LAYOUTS = ("csc", "lanes", "kblock", "panel16")
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="two rows, one round")
-    parser.add_argument("--json", metavar="FILE", help="append one line a row")
-    parser.add_argument("--threads", type=int, default=1, help="of TensorFlow")
-    parser.add_argument("--core", type=int, default=None, help="run on this core only")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser = bench_parser(__doc__, rounds=11, smoke="two rows, one round")
     parser.add_argument("--levels", action="store_true", help="every SIMD level")
     parser.add_argument("--shape", nargs="*", default=SHAPES, help="as 784x300")
     parser.add_argument("--batch", nargs="*", type=int, default=BATCHES)

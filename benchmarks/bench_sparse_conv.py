@@ -7,10 +7,15 @@ blocks of one input by 16 filters (`panel16`); both ops, and TensorFlow's convol
 in a graph; the median of each.
 """
 
-import argparse
-
 from bench_sparse import pruned
-from turns import append, chained, conditions, interleaved, prepared
+from turns import (
+    append,
+    bench_parser,
+    chained,
+    conditions,
+    interleaved,
+    prepared,
+)
 
 IMAGES = [(56, 64), (28, 128), (14, 256), (7, 512)]
 WINDOWS = [3, 1]
@@ -19,12 +24,7 @@ LAYOUTS = ("csc", "panel16")
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="one row, one round")
-    parser.add_argument("--json", metavar="FILE", help="append one line a row")
-    parser.add_argument("--threads", type=int, default=1, help="of all that run")
-    parser.add_argument("--core", type=int, default=None, help="run on this core only")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser = bench_parser(__doc__, rounds=11)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--window", nargs="*", type=int, default=WINDOWS)
     parser.add_argument("--zeros", nargs="*", type=float, default=SPARSITIES)

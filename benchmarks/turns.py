@@ -1,5 +1,6 @@
 """What the benches have in common: functions take turns, on a machine that is named."""
 
+import argparse
 import ctypes
 import json
 import os
@@ -10,6 +11,20 @@ import time
 from pathlib import Path
 
 CHAIN = 32
+
+
+def bench_parser(description, *, rounds, smoke="one row, one round"):
+    """A parser of what every bench takes."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = made.add_argument
+    add("--smoke", action="store_true", help=smoke)
+    add("--json", metavar="FILE", help="append one line a row")
+    add("--threads", type=int, default=1, help="of all that run")
+    add("--core", type=int, default=None, help="run on this core only")
+    add("--rounds", type=int, default=rounds)
+    return made
 
 
 class Library:

@@ -10,19 +10,15 @@ last scores stay floats. Each row is a line of the log: its settings, seed, erro
 the test images and time.
 """
 
-import argparse
-import json
 import os
 import time
 
+from digit_runs import digit_parser, load, logger, train
+
 
 def arguments():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = digit_parser(__doc__, log="fixed_point_lenet.jsonl")
     add = parser.add_argument
-    add("--smoke", action="store_true", help="small, on the digits of scikit-learn")
-    add("--seeds", nargs="+", type=int, default=[1])
     add("--bits", nargs="+", type=int, default=[8, 4, 2])
     add("--activation-bits", type=int, help="of inputs and outputs")
     add("--method", default="least_squares", help="of choose_formats")
@@ -31,7 +27,6 @@ def arguments():
     add("--dropout", type=float, default=0.3, help="hidden units")
     add("--batch", type=int, default=128)
     add("--calibration", type=int, default=500, help="training images")
-    add("--log", metavar="FILE", default="fixed_point_lenet.jsonl")
     return parser.parse_args()
 
 
@@ -57,48 +52,26 @@ def network(args, pixels):
     )
 
 
-def train(args, model, digits, epochs, rate, *callbacks):
-    import keras
-
-    steps = epochs * -(-len(digits.x_train) // args.batch)
-    model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    model.fit(
-        *(digits.x_train, digits.y_train),
-        batch_size=args.batch,
-        epochs=epochs,
-        verbose=0,
-        callbacks=list(callbacks),
-    )
-
-
-def errors(model, digits):
-    import numpy as np
-
-    scores = model.predict(digits.x_test, batch_size=1000, verbose=0)
-    return float(100 * np.mean(scores.argmax(axis=-1) != digits.y_test))
-
-
 def run(args, seed, digits, log):
     import keras
 
     import keras_compress as kc
+    from keras_compress.recipes.lenet_300_100 import test_error
 
     keras.utils.set_random_seed(seed)
     start = time.perf_counter()
 
     def note(model, values, bits):
-        error = errors(model, digits)
         seconds = time.perf_counter() - start
-        row = {"values": values, "bits": bits, "error": error, "seed": seed}
+        row = {"values": values, "bits": bits, "error": test_error(model, digits)}
+        row["seed"] = seed
         log({**row, "seconds": seconds, **settings})
 
     hidden = ("log", "smoke", "bits", "seeds")
     settings = {name: value for name, value in vars(args).items() if name not in hidden}
     model = network(args, digits.x_train.shape[1])
-    train(args, model, digits, args.epochs[0], args.rates[0])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    train(args, model, digits, loss, args.epochs[0], args.rates[0])
     note(model, "float", 32)
     for bits in args.bits:
         formats = kc.analysis.choose_formats(
@@ -111,26 +84,17 @@ def run(args, seed, digits, log):
         small = kc.swap(model, formats)
         note(small, "calibrated", bits)
         noise = kc.callbacks.QuantizationNoise()
-        train(args, small, digits, args.epochs[1], args.rates[1], noise)
+        train(args, small, digits, loss, args.epochs[1], args.rates[1], noise)
         note(small, "injected", bits)
 
 
 def main():
     args = arguments()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from keras_compress.recipes.digits import load_digits
-
     if args.smoke:
         args.epochs, args.bits, args.batch = [6, 2], [8, 2], 32
-    digits, line = load_digits("scikit-learn" if args.smoke else "auto")
-    print(line, flush=True)
-
-    def log(row):
-        shown = ("values", "bits", "error", "seconds")
-        print({name: row[name] for name in shown}, flush=True)
-        with open(args.log, "a") as file:
-            print(json.dumps(row), file=file)
-
+    digits = load(args)
+    log = logger(args.log, ("values", "bits", "error", "seconds"))
     for seed in args.seeds:
         run(args, seed, digits, log)
 

@@ -13,11 +13,11 @@ on the test images and time; `--held-out` keeps training images back and counts 
 on these, to choose settings by. `--plot` draws what the log says.
 """
 
-import argparse
-import dataclasses
 import json
 import os
 import time
+
+from digit_runs import digit_parser, load, logger, train
 
 PUBLISHED = {
     ("weights", 3): 17.28,
@@ -27,12 +27,8 @@ PUBLISHED = {
 
 
 def arguments():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = digit_parser(__doc__, log="fixed_point_mnist.jsonl")
     add = parser.add_argument
-    add("--smoke", action="store_true", help="small, on the digits of scikit-learn")
-    add("--seeds", nargs="+", type=int, default=[1])
     add("--width", type=int, default=1024)
     add("--depth", type=int, default=5)
     add("--scale", type=float, default=0.148, help="deviation of the first weights")
@@ -42,8 +38,6 @@ def arguments():
     add("--bits", nargs="+", type=int, default=[1, 2, 3, 4, 5, 6])
     add("--inject", nargs="*", type=int, help="of these only; by default of all bits")
     add("--batch", type=int, default=250)
-    add("--held-out", type=int, default=0, help="training images to count errors on")
-    add("--log", metavar="FILE", default="fixed_point_mnist.jsonl")
     add("--plot", metavar="PICTURE", help="draw the log and end")
     return parser.parse_args()
 
@@ -72,35 +66,6 @@ def network(args, pixels):
     return keras.Sequential(layers)
 
 
-def train(args, model, digits, temperature, epochs, rate, *callbacks):
-    import keras
-
-    def loss(labels, scores):
-        return keras.losses.sparse_categorical_crossentropy(
-            labels, scores / temperature, from_logits=True
-        )
-
-    steps = epochs * -(-len(digits.x_train) // args.batch)
-    model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
-        loss,
-    )
-    model.fit(
-        *(digits.x_train, digits.y_train),
-        batch_size=args.batch,
-        epochs=epochs,
-        verbose=0,
-        callbacks=list(callbacks),
-    )
-
-
-def errors(model, digits):
-    import numpy as np
-
-    scores = model.predict(digits.x_test, batch_size=1000, verbose=0)
-    return float(100 * np.mean(scores.argmax(axis=-1) != digits.y_test))
-
-
 def formats(bits, values):
     """So many fraction bits for the weights, or for all values."""
     import keras_compress as kc
@@ -116,23 +81,30 @@ def run(args, seed, digits, log):
     import numpy as np
 
     import keras_compress as kc
+    from keras_compress.recipes.lenet_300_100 import test_error
 
     keras.utils.set_random_seed(seed)
     start = time.perf_counter()
     model = network(args, digits.x_train.shape[1])
     temperature = float(np.std(model(digits.x_train[:1000])))
-    train(args, model, digits, temperature, args.epochs[0], args.rates[0])
+
+    def loss(labels, scores):
+        return keras.losses.sparse_categorical_crossentropy(
+            labels, scores / temperature, from_logits=True
+        )
+
+    train(args, model, digits, loss, args.epochs[0], args.rates[0])
     weights = np.concatenate(
         [layer.kernel.numpy().ravel() for layer in model.layers if layer.weights]
     )
     median = float(np.median(np.abs(weights)))
 
-    def note(values, bits, injected, error):
+    def note(values, bits, injected, found):
         row = {
             "values": values,
             "bits": bits,
             "injected": injected,
-            "error": error,
+            "error": found,
             "published": None if injected else PUBLISHED.get((values, bits)),
             "median weight": median,
             "temperature": temperature,
@@ -143,20 +115,23 @@ def run(args, seed, digits, log):
 
     hidden = ("log", "plot", "smoke", "bits", "inject")
     settings = {name: value for name, value in vars(args).items() if name not in hidden}
-    log({**settings, "values": "float", "error": errors(model, digits), "seed": seed})
+    log(
+        {
+            **settings,
+            "values": "float",
+            "error": test_error(model, digits),
+            "seed": seed,
+        }
+    )
     for bits in args.bits:
         for values in ("weights", "all"):
             small = kc.swap(model, formats(bits, values))
-            note(values, bits, False, errors(small, digits))
+            note(values, bits, False, test_error(small, digits))
     for bits in args.bits if args.inject is None else args.inject:
         small = kc.swap(model, formats(bits, "all"))
         noise = kc.callbacks.QuantizationNoise()
-        train(
-            *(args, small, digits, temperature),
-            *(args.epochs[1], args.rates[1]),
-            noise,
-        )
-        note("all", bits, True, errors(small, digits))
+        train(args, small, digits, loss, args.epochs[1], args.rates[1], noise)
+        note("all", bits, True, test_error(small, digits))
 
 
 def plot(args):
@@ -192,32 +167,12 @@ def main():
         plot(args)
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from keras_compress.recipes.digits import load_digits
-
     if args.smoke:
         args.width, args.depth, args.epochs, args.batch = 64, 2, [8, 3], 32
         args.bits, args.inject = [2, 4], [2]
-    digits, line = load_digits("scikit-learn" if args.smoke else "auto")
-    print(line, flush=True)
-    if args.held_out:
-        there, here = slice(-args.held_out, None), slice(-args.held_out)
-        digits = dataclasses.replace(
-            digits,
-            x_train=digits.x_train[here],
-            y_train=digits.y_train[here],
-            x_test=digits.x_train[there],
-            y_test=digits.y_train[there],
-        )
-
-    def log(row):
-        shown = {
-            name: row.get(name)
-            for name in ("values", "bits", "injected", "error", "published", "seconds")
-        }
-        print(shown, flush=True)
-        with open(args.log, "a") as file:
-            print(json.dumps(row), file=file)
-
+    digits = load(args)
+    shown = ("values", "bits", "injected", "error", "published", "seconds")
+    log = logger(args.log, shown)
     for seed in args.seeds:
         run(args, seed, digits, log)
 

@@ -12,11 +12,12 @@ images, time, and Han's columns layer by layer. `--held-out` keeps training imag
 and counts errors on these, to choose settings by; the log then says so.
 """
 
-import argparse
 import json
 import os
 import time
 from pathlib import Path
+
+from digit_runs import digit_parser, load, logger
 
 # Per cent of the test images at per cent of weights kept: the best known and of whom.
 PUBLISHED = {
@@ -30,13 +31,9 @@ HAN = {  # per cent of each layer's weights that Han keeps
 
 
 def arguments():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = digit_parser(__doc__, log="pruning_lenet.jsonl")
     add = parser.add_argument
-    add("--smoke", action="store_true", help="small, on the digits of scikit-learn")
     add("--net", choices=list(PUBLISHED), default="lenet-300-100")
-    add("--seeds", nargs="+", type=int, default=[1])
     add("--kept", nargs="+", type=float, default=[8, 5, 2, 1.5, 1], help="per cent")
     add("--han", action="store_true", help="Han's density for each layer")
     add("--epochs", nargs=2, type=int, default=[15, 40], help="dense, and a density")
@@ -49,30 +46,9 @@ def arguments():
     add("--alpha", type=float, default=0.9, help="weight of the teacher")
     add("--jitter", type=int, default=0, choices=(0, 1), help="pixels")
     add("--batch", type=int, default=128)
-    add("--held-out", type=int, default=0, help="training images to count errors on")
     add("--threads", type=int, default=1, help="of TensorFlow")
-    add("--log", metavar="FILE", default="pruning_lenet.jsonl")
     add("--tables", metavar="LOG", help="print the tables of a log and end")
     return parser.parse_args()
-
-
-def load(args):
-    import dataclasses
-
-    from keras_compress.recipes.digits import load_digits
-
-    digits, line = load_digits("scikit-learn" if args.smoke else "mnist")
-    print(line, flush=True)
-    if args.held_out:
-        there, here = slice(-args.held_out, None), slice(-args.held_out)
-        digits = dataclasses.replace(
-            digits,
-            x_train=digits.x_train[here],
-            y_train=digits.y_train[here],
-            x_test=digits.x_train[there],
-            y_test=digits.y_train[there],
-        )
-    return digits
 
 
 def network(args, pixels):
@@ -322,11 +298,10 @@ def main():
     settings["teacher"] = examples.teacher_error
     settings |= {"keras": keras.__version__, "tensorflow": tf.__version__}
 
+    append = logger(args.log, ("seed", "asked", "error", "published", "seconds"))
+
     def log(row):
-        shown = ("seed", "asked", "error", "published", "seconds")
-        print({name: row[name] for name in shown if name in row}, flush=True)
-        with open(args.log, "a") as file:
-            print(json.dumps({**settings, **row}), file=file)
+        append({**settings, **row})
 
     for seed in args.seeds:
         run(args, seed, digits, examples, log)
