@@ -115,14 +115,8 @@ def run(args, seed, digits, log):
 
     hidden = ("log", "plot", "smoke", "bits", "inject")
     settings = {name: value for name, value in vars(args).items() if name not in hidden}
-    log(
-        {
-            **settings,
-            "values": "float",
-            "error": test_error(model, digits),
-            "seed": seed,
-        }
-    )
+    found = test_error(model, digits)
+    log({**settings, "values": "float", "error": found, "seed": seed})
     for bits in args.bits:
         for values in ("weights", "all"):
             small = kc.swap(model, formats(bits, values))

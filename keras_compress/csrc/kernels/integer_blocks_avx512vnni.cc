@@ -94,20 +94,12 @@ bool PrepareTile(const IntegerRows& rows, int64_t row, int64_t row_end,
 template <int kHow>
 bool PrepareFew(const IntegerRows& rows, int64_t row, int64_t row_end,
                 int64_t inputs, uint8_t* to) {
-  const int64_t width = 4 * Steps(inputs);
-  __mmask16 nan = 0;
-  to += row * RowBytes(inputs, rows.wide);
+  bool good = true;
   for (; row < row_end; ++row) {
-    for (int64_t k = 0; k < width; k += 64) {
-      __m512i high;
-      const __m512i low = Bytes<kHow>(rows, row, inputs, k, &high, &nan);
-      const __mmask64 part = FirstLanes(width - k);
-      _mm512_mask_storeu_epi8(to + k, part, low);
-      if (rows.wide) _mm512_mask_storeu_epi8(to + width + k, part, high);
-    }
-    to += RowBytes(inputs, rows.wide);
+    good &= PrepareRow<kHow>(rows, row, inputs, 4 * Steps(inputs),
+                             to + row * RowBytes(inputs, rows.wide));
   }
-  return nan == 0;
+  return good;
 }
 
 template <int kHow>

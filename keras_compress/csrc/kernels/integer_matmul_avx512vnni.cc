@@ -20,24 +20,9 @@ namespace {
 #include "integer_lanes.h"
 #include "integer_vnni.h"
 
-// Rows of bytes; wide ones have their low bytes first, then their high ones.
+// Of a row as PrepareRow leaves it.
 int64_t RowBytes(int64_t inputs, bool wide) {
   return (wide ? 2 : 1) * PaddedInputs(inputs);
-}
-
-template <int kHow>
-bool PrepareRow(const IntegerRows& rows, int64_t row, int64_t inputs,
-                int64_t width, uint8_t* to) {
-  __mmask16 nan = 0;
-  for (int64_t k = 0; k < width; k += 64) {
-    __m512i high;
-    const __m512i low = Bytes<kHow>(rows, row, inputs, k, &high, &nan);
-    // What stands behind the inputs meets weights of zero.
-    const __mmask64 part = FirstLanes(width - k);
-    _mm512_mask_storeu_epi8(to + k, part, low);
-    if (rows.wide) _mm512_mask_storeu_epi8(to + width + k, part, high);
-  }
-  return nan == 0;
 }
 
 bool Prepare(const IntegerRows* rows, int64_t inputs, int64_t row,

@@ -85,6 +85,23 @@ inline __m512i Bytes(const IntegerRows& rows, int64_t row, int64_t inputs,
   return _mm512_permutexvar_epi32(order, low);
 }
 
+// A row as bytes, `width` of them, false where it holds NaN; wide ones have
+// their low bytes first, then their high ones.
+template <int kHow>
+inline bool PrepareRow(const IntegerRows& rows, int64_t row, int64_t inputs,
+                       int64_t width, uint8_t* to) {
+  __mmask16 nan = 0;
+  for (int64_t k = 0; k < width; k += 64) {
+    __m512i high;
+    const __m512i low = Bytes<kHow>(rows, row, inputs, k, &high, &nan);
+    // What stands behind the inputs meets weights of zero.
+    const __mmask64 part = FirstLanes(width - k);
+    _mm512_mask_storeu_epi8(to + k, part, low);
+    if (rows.wide) _mm512_mask_storeu_epi8(to + width + k, part, high);
+  }
+  return nan == 0;
+}
+
 // `Shifted` of integer_finish.h, of 16.
 template <int kHow>
 inline __m512i ShiftedOf(__m512i sums, __m512i shifts) {
