@@ -19,6 +19,7 @@ from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 try:
     from setuptools.command.bdist_wheel import bdist_wheel
@@ -46,6 +47,11 @@ SIMD_LEVELS = {
         "avx512popcnt": [
             *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
             *("-mavx512vpopcntdq", "-mavx2", "-mfma", "-mpopcnt"),
+        ],
+        "amx": [
+            *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
+            *("-mavx512vnni", "-mamx-tile", "-mamx-int8"),
+            *("-mavx2", "-mfma", "-mpopcnt"),
         ],
     },
     "aarch64": {"neon": []},
@@ -104,10 +110,16 @@ class BuildLibrary(build_ext):
         newest_header = max(Path(name).stat().st_mtime for name in ext.depends)
         levels = SIMD_LEVELS.get(machine(), {})
         common = ["-fPIC", *FLAGS]
+        without = None
+        if "amx" in levels and not self._knows(levels["amx"]):
+            without = "amx"  # GCC before 11, Clang before 12
+            common.append("-DKERAS_COMPRESS_NO_AMX")
         if flag("KERAS_COMPRESS_WERROR"):
             common += ["-Wall", "-Wextra", "-Werror"]
         objects = []
         for source in ext.sources:
+            if without is not None and level_of(source) == without:
+                continue
             extra = list(levels.get(level_of(source), []))
             if extra and flag("KERAS_COMPRESS_WERROR"):
                 # GCC 12 finds this in its own <immintrin.h>.
@@ -129,6 +141,17 @@ class BuildLibrary(build_ext):
             extra_postargs=self._link_flags(),
             target_lang="c++",
         )
+
+    def _knows(self, flags):
+        """Whether the compiler has these flags."""
+        source = Path(self.build_temp, "flags.cc")
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text("")
+        try:
+            self.compiler.compile([str(source)], extra_postargs=flags)
+        except CompileError:
+            return False
+        return True
 
     def _link_flags(self):
         if sys.platform == "darwin":

@@ -39,6 +39,7 @@ def arguments():
     add("--epochs", nargs=2, type=int, default=[15, 40], help="dense, and a density")
     add("--rates", nargs=2, type=float, default=[1e-3, 2e-3], help="of Adam")
     add("--dropout", type=float, default=0.0, help="hidden units of the dense net")
+    add("--pattern", nargs=2, type=int, metavar=("IN", "OUT"), help="blocks of so many")
     add("--regrow", action="store_true", help="masked weights train on and compete")
     add("--teacher", metavar="FILE", help="trained first where it is not there")
     add("--teacher-epochs", type=int, default=25)
@@ -225,7 +226,8 @@ def run(args, seed, digits, examples, log):
     train(args, model, examples, args.epochs[0], args.rates[0], seed)
     dense = test_error(model, digits)
     log({"seed": seed, "asked": 100, "error": dense})
-    small, before = kc.swap(model, kc.Prune()), 0.0
+    pattern = tuple(args.pattern) if args.pattern else None
+    small, before = kc.swap(model, kc.Prune(pattern=pattern)), 0.0
     for kept in args.kept[:1] if args.han else args.kept:
         callback = pruning(args, kept, before)
         train(args, small, examples, args.epochs[1], args.rates[1], seed, [callback])
@@ -257,6 +259,8 @@ def tables(path):
         on = "held-out" if row["held_out"] else "test"
         how = "teacher" if row["teacher"] else "alone"
         how += ", moved" if row["jitter"] else ""
+        # Rows from before there were blocks do not say.
+        how += ", blocks of {}x{}".format(*row["pattern"]) if row.get("pattern") else ""
         groups[row["net"], on, how, str(row["asked"])].append(row)
     lines = []
     for (net, on, how, asked), found in groups.items():

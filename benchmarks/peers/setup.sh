@@ -29,6 +29,7 @@ for source in keras_compress/csrc/kernels/*.cc; do
     *_avx512.cc) flags=$avx512 ;;
     *_avx512vnni.cc) flags="$avx512 -mavx512vnni" ;;
     *_avx512popcnt.cc) flags="$avx512 -mavx512vpopcntdq" ;;
+    *_amx.cc) flags="$avx512 -mavx512vnni -mamx-tile -mamx-int8" ;;
     *_neon.cc) continue ;;
     *) flags="" ;;
   esac

@@ -17,6 +17,9 @@ compile() {
         [ "$MACHINE" = x86_64 ] || continue; flags="$avx512 -mavx512vnni" ;;
       *_avx512popcnt.cc)
         [ "$MACHINE" = x86_64 ] || continue; flags="$avx512 -mavx512vpopcntdq" ;;
+      *_amx.cc)
+        [ "$MACHINE" = x86_64 ] || continue
+        flags="$avx512 -mavx512vnni -mamx-tile -mamx-int8" ;;
       *_neon.cc) [ "$MACHINE" = aarch64 ] || continue ;;
     esac
     objects+=("$OUT/$(basename "$source" .cc).o")

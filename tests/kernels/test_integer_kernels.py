@@ -86,6 +86,15 @@ def test_batches_and_units(batch, units):
     Case(batch, 37, units, bits=8 if units % 2 else 4, rows=rows).check()
 
 
+@pytest.mark.parametrize("batch", [8, 15, 16, 17, 31, 32, 33, 48, 49, 70])
+@pytest.mark.parametrize("inputs", [60, 63, 64, 65, 128, 200])
+@pytest.mark.parametrize("bits", [8, 4])
+def test_tiles_and_their_edges(batch, inputs, bits):
+    rows = list(ROWS)[(batch + inputs) % len(ROWS)]
+    for units in (16, 40, 64, 100):
+        Case(batch, inputs, units, bits=bits, rows=rows).check()
+
+
 @pytest.mark.parametrize("inputs", [1, 2, 3, 5, 17, 64, 131])
 @pytest.mark.parametrize("rows", ROWS)
 def test_weights_of_16_bits(inputs, rows):
@@ -145,7 +154,7 @@ def test_sums_up_to_the_last_bit(name, bits):
     limit = 1 << (bits - 1)
     codes = np.full((1000, 20), -limit)
     for rows, value in (("int8", -128), ("uint8", 255)):
-        x = np.full((7, 1000), value, rows)
+        x = np.full((20, 1000), value, rows)
         top = 2**31 - 1 if value < 0 else -(2**31)
         bias = np.full(20, top - 1000 * value * -limit, np.int64)
         found = native_integer.matmul(name, x, codes, bias, bits=bits)
@@ -170,7 +179,7 @@ def test_floats_become_integers_on_the_way(name, limits, rounding, form):
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize(("rows", "blocks"), [(3, None), (3, True), (17, True)])
+@pytest.mark.parametrize(("rows", "blocks"), [(3, None), (9, None), (3, True), (17, True)])
 def test_nan_is_found_wherever_it_is(name, rows, blocks):
     codes, bias = np.ones((37, 3), int), np.zeros(3, np.int32)
     x = np.zeros((rows, 37), np.float32)

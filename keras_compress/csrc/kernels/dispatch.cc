@@ -7,6 +7,13 @@
 
 #include <atomic>
 
+#if defined(__x86_64__) && defined(__linux__) && \
+    !defined(KERAS_COMPRESS_NO_AMX)
+#define KC_AMX 1
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #if defined(_WIN32)
 #define KC_EXPORT __declspec(dllexport)
 #else
@@ -16,7 +23,7 @@
 namespace keras_compress {
 namespace {
 
-constexpr int kMaxLevels = 4;
+constexpr int kMaxLevels = 5;
 
 // Every feature that a level's file is compiled with, never a family of CPUs.
 #if defined(__x86_64__)
@@ -39,6 +46,16 @@ bool HasAvx512Vnni() {
 bool HasAvx512Popcnt() {
   return HasAvx512() && __builtin_cpu_supports("avx512vpopcntdq");
 }
+
+#if defined(KC_AMX)
+// Tiles are registers that Linux gives to processes which ask.
+bool HasAmx() {
+  constexpr int kAskForState = 0x1023, kTiles = 18;
+  return HasAvx512Vnni() && __builtin_cpu_supports("amx-tile") &&
+         __builtin_cpu_supports("amx-int8") &&
+         syscall(SYS_arch_prctl, kAskForState, kTiles) == 0;
+}
+#endif
 #endif
 
 struct Levels {
@@ -80,6 +97,14 @@ struct Levels {
           LevelBitsAvx512(),
           LowRankKernelsAvx512()};
     }
+#if defined(KC_AMX)
+    if (HasAmx()) {
+      // Tiles are for integers; the rest is the best of AVX-512.
+      list[count] = list[count - 1];
+      list[count].name = "amx";
+      list[count++].integer = IntegerKernelsAmx();
+    }
+#endif
 #elif defined(__aarch64__)
     list[count++] = {"neon",
                      SparseKernelsNeon(),

@@ -96,6 +96,7 @@ const IntegerKernels* IntegerKernelsScalar();
 const IntegerKernels* IntegerKernelsAvx2();
 const IntegerKernels* IntegerKernelsAvx512Vnni();
 const IntegerKernels* IntegerBlocksAvx512Vnni();
+const IntegerKernels* IntegerKernelsAmx();
 const IntegerKernels* IntegerKernelsNeon();
 
 }  // namespace keras_compress

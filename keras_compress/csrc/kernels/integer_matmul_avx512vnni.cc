@@ -166,20 +166,11 @@ void ProductOfHalves(const IntegerWeights* weights, const void* prepared,
                      panel_end);
     return;
   }
-  const __m512i low_bits = _mm512_set1_epi8(15);
-  const __m512i eight = _mm512_set1_epi8(8);
   for (; panel < panel_end; panel += many) {
     const int64_t end = panel + many < panel_end ? panel + many : panel_end;
     for (int64_t p = panel; p < end; ++p) {
-      const int8_t* from = weights->panels + p * from_steps * 64;
-      int8_t* to = bytes + (p - panel) * to_steps * 64;
-      for (int64_t s = 0; s < to_steps; ++s) {
-        __m512i half = _mm512_loadu_si512(from + s / 2 * 64);
-        if (s % 2 == 1) half = _mm512_srli_epi16(half, 4);
-        // (x ^ 8) - 8 extends the sign of 4 bits.
-        half = _mm512_xor_si512(_mm512_and_si512(half, low_bits), eight);
-        _mm512_store_si512(to + s * 64, _mm512_sub_epi8(half, eight));
-      }
+      WholeBytes(weights->panels + p * from_steps * 64, to_steps,
+                 bytes + (p - panel) * to_steps * 64);
     }
     IntegerWeights whole = *weights;
     whole.bits = 8;

@@ -102,6 +102,19 @@ inline bool PrepareRow(const IntegerRows& rows, int64_t row, int64_t inputs,
   return nan == 0;
 }
 
+// A panel of 4 bits as one of 8 bits, of so many steps.
+inline void WholeBytes(const int8_t* from, int64_t steps, int8_t* to) {
+  const __m512i low_bits = _mm512_set1_epi8(15);
+  const __m512i eight = _mm512_set1_epi8(8);
+  for (int64_t s = 0; s < steps; ++s) {
+    __m512i half = _mm512_loadu_si512(from + s / 2 * 64);
+    if (s % 2 == 1) half = _mm512_srli_epi16(half, 4);
+    // (x ^ 8) - 8 extends the sign of 4 bits.
+    half = _mm512_xor_si512(_mm512_and_si512(half, low_bits), eight);
+    _mm512_store_si512(to + s * 64, _mm512_sub_epi8(half, eight));
+  }
+}
+
 // `Shifted` of integer_finish.h, of 16.
 template <int kHow>
 inline __m512i ShiftedOf(__m512i sums, __m512i shifts) {
