@@ -4,8 +4,8 @@
 
 Layers with zeros anywhere and in blocks of 1 x 16, packed for the batch that then
 comes: the form that was chosen, and the time of the dense layer over its time, both
-chained in a graph as layers of Keras. Where `pack` keeps a layer dense there is nothing to compare.
-The last line is the least of all ratios.
+chained in a graph as layers of Keras. Where `pack` keeps a layer dense there is nothing
+to compare. The last line is the least of all ratios.
 """
 
 import time

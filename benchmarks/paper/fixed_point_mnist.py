@@ -4,10 +4,9 @@
 
 The lecture's net has 1.25 % errors in floats, 17.28 % with 3 fraction bits for weights,
 27.32 % with 3 for all values and 1.18 % with 4 for all; there are always enough integer
-bits. Such a cliff hangs on the scale of the weights: half of that net's are below 0.1,
-so weights start that large here, and max-norm holds them. Scores then deviate by
-hundreds, of which a softmax learns little: the loss sees them divided by what they
-deviate by at the start, the `temperature`. `injected` trains on from the float net with
+bits. Such a cliff hangs on the scale of the weights, see `wide_net.py`.
+
+`injected` trains on from the float net with
 quantized values and ghosts. Each row is a line of the log: its settings, seed, errors
 on the test images and time; `--held-out` keeps training images back and counts errors
 on these, to choose settings by. `--plot` draws what the log says.
@@ -17,6 +16,7 @@ import json
 import os
 import time
 
+import wide_net
 from digit_runs import digit_parser, load, logger, train
 
 PUBLISHED = {
@@ -28,42 +28,13 @@ PUBLISHED = {
 
 def arguments():
     parser = digit_parser(__doc__, log="fixed_point_mnist.jsonl")
+    wide_net.add_arguments(parser)
     add = parser.add_argument
-    add("--width", type=int, default=1024)
-    add("--depth", type=int, default=5)
-    add("--scale", type=float, default=0.148, help="deviation of the first weights")
-    add("--epochs", nargs=2, type=int, default=[20, 5], help="float, and injected")
-    add("--rates", nargs=2, type=float, default=[3e-3, 1e-3], help="of Adam")
-    add("--dropout", nargs=2, type=float, default=[0.1, 0.2], help="inputs, hidden")
+    add("--train-on", nargs=2, default=[5, 1e-3], help="epochs injected, rate of Adam")
     add("--bits", nargs="+", type=int, default=[1, 2, 3, 4, 5, 6])
     add("--inject", nargs="*", type=int, help="of these only; by default of all bits")
-    add("--batch", type=int, default=250)
     add("--plot", metavar="PICTURE", help="draw the log and end")
     return parser.parse_args()
-
-
-def network(args, pixels):
-    import keras
-
-    start = keras.initializers.RandomNormal(0, args.scale)
-    layers = [keras.Input((pixels,)), keras.layers.Dropout(args.dropout[0])]
-    for number in range(args.depth):
-        layers.append(
-            keras.layers.Dense(
-                args.width,
-                activation="relu",
-                name=f"fc{number + 1}",
-                kernel_initializer=start.clone(),
-                kernel_constraint=keras.constraints.MaxNorm(
-                    args.scale * args.width**0.5
-                ),
-            )
-        )
-        layers.append(keras.layers.Dropout(args.dropout[1]))
-    layers.append(
-        keras.layers.Dense(10, kernel_initializer=start.clone(), name="scores")
-    )
-    return keras.Sequential(layers)
 
 
 def formats(bits, values):
@@ -77,27 +48,11 @@ def formats(bits, values):
 
 
 def run(args, seed, digits, log):
-    import keras
-    import numpy as np
-
     import keras_compress as kc
     from keras_compress.recipes.lenet_300_100 import test_error
 
-    keras.utils.set_random_seed(seed)
     start = time.perf_counter()
-    model = network(args, digits.x_train.shape[1])
-    temperature = float(np.std(model(digits.x_train[:1000])))
-
-    def loss(labels, scores):
-        return keras.losses.sparse_categorical_crossentropy(
-            labels, scores / temperature, from_logits=True
-        )
-
-    train(args, model, digits, loss, args.epochs[0], args.rates[0])
-    weights = np.concatenate(
-        [layer.kernel.numpy().ravel() for layer in model.layers if layer.weights]
-    )
-    median = float(np.median(np.abs(weights)))
+    model, loss, facts = wide_net.trained(args, seed, digits)
 
     def note(values, bits, injected, found):
         row = {
@@ -106,25 +61,25 @@ def run(args, seed, digits, log):
             "injected": injected,
             "error": found,
             "published": None if injected else PUBLISHED.get((values, bits)),
-            "median weight": median,
-            "temperature": temperature,
+            **facts,
             "seed": seed,
             "seconds": time.perf_counter() - start,
         }
         log({**settings, **row})
 
-    hidden = ("log", "plot", "smoke", "bits", "inject")
+    hidden = ("log", "plot", "smoke", "bits", "inject", "folder")
     settings = {name: value for name, value in vars(args).items() if name not in hidden}
-    found = test_error(model, digits)
-    log({**settings, "values": "float", "error": found, "seed": seed})
+    found = {"values": "float", "error": test_error(model, digits), **facts}
+    log({**settings, **found, "seed": seed})
     for bits in args.bits:
         for values in ("weights", "all"):
             small = kc.swap(model, formats(bits, values))
             note(values, bits, False, test_error(small, digits))
+    epochs, rate = int(args.train_on[0]), float(args.train_on[1])
     for bits in args.bits if args.inject is None else args.inject:
         small = kc.swap(model, formats(bits, "all"))
         noise = kc.callbacks.QuantizationNoise()
-        train(args, small, digits, loss, args.epochs[1], args.rates[1], noise)
+        train(args, small, digits, loss, epochs, rate, noise)
         note("all", bits, True, test_error(small, digits))
 
 
@@ -162,7 +117,8 @@ def main():
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if args.smoke:
-        args.width, args.depth, args.epochs, args.batch = 64, 2, [8, 3], 32
+        args.width, args.depth, args.epochs, args.batch = 64, 2, 8, 32
+        args.train_on = [3, 1e-3]
         args.bits, args.inject = [2, 4], [2]
     digits = load(args)
     shown = ("values", "bits", "injected", "error", "published", "seconds")

@@ -179,7 +179,9 @@ def test_floats_become_integers_on_the_way(name, limits, rounding, form):
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize(("rows", "blocks"), [(3, None), (9, None), (3, True), (17, True)])
+@pytest.mark.parametrize(
+    ("rows", "blocks"), [(3, None), (9, None), (3, True), (17, True)]
+)
 def test_nan_is_found_wherever_it_is(name, rows, blocks):
     codes, bias = np.ones((37, 3), int), np.zeros(3, np.int32)
     x = np.zeros((rows, 37), np.float32)
