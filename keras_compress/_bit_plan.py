@@ -80,6 +80,9 @@ class BitPlan:
         """Whether `layer` only looks at the signs of what `source` gives."""
         if type(layer) not in BITWISE or layer.inputs != "sign":
             return False
+        # A shorter float may be zero where a longer one has a sign.
+        if layer.compute_dtype != source.compute_dtype:
+            return False
         last = getattr(layer, "data_format", "channels_last") == "channels_last"
         return last and self.places.is_fed_by(layer, source)
 
@@ -177,10 +180,7 @@ class BitPlan:
         behind = self.places.behind(layer)
         if not behind or self.places.is_end(layer):
             return False
-        return all(
-            self._takes_signs(x, layer) and x.compute_dtype == layer.compute_dtype
-            for x in behind
-        )
+        return all(self._takes_signs(x, layer) for x in behind)
 
 
 class _Places:

@@ -33,7 +33,8 @@ def swap(model, config, *, where=None, data=None):
     Args:
         model: A built Sequential or Functional model.
         config: A config such as `keras_compress.Prune()`, or a mapping from patterns
-            to configs, of which the first that matches a layer is taken.
+            to configs, of which the first that matches a layer is taken, or the one
+            that is its whole path.
         where: Which layers to swap, of those that `config` supports: a glob such as
             `"fc*"`, a list of globs or names, or a function of a layer that says yes
             or no. Every glob must match a layer: its name, or its path, which is the
@@ -63,8 +64,7 @@ def swap(model, config, *, where=None, data=None):
             "data", "None: no config here uses calibration inputs", type(data)
         )
     source = model
-    model, unfolded = unfold(model, _wants_factors(rules))
-    matches = matching(model, config, where, unfolded)
+    model, matches = matching_factors(model, config, where)
     _warn_of_unreachable(model, rules)
     chosen = {id(layer): one for _, layer, one in matches}
     place = Place(
@@ -91,6 +91,21 @@ def swap(model, config, *, where=None, data=None):
     _say_what_was_kept(model, new, kept)
     carry_compile(source, new)
     return new
+
+
+def matching_factors(model, config, where=None):
+    """A model in which factors are layers where they are meant, and its matches.
+
+    Args:
+        model: As of `swap`.
+        config: As of `swap`.
+        where: As of `swap`.
+
+    Returns:
+        The model, or a copy with the same names, and what `matching` finds in it.
+    """
+    model, unfolded = unfold(model, _wants_factors(_rules(config, where)))
+    return model, matching(model, config, where, unfolded)
 
 
 def _wants_factors(rules):
@@ -154,12 +169,16 @@ def matching(model, config, where=None, unfolded=None):
         ValueError: As of `swap`.
     """
     layers = list(walk(model))
+    rules = _rules(config, where)
+    # What names one path means that layer, whatever globs and names come before.
+    paths = {path for path, _ in layers} & {wanted for wanted, _ in rules}
     chosen = {}
-    for wanted, one in _rules(config, where):
+    for wanted, one in rules:
         matches = [
             (path, layer)
             for path, layer in layers
             if one.supports(layer)
+            and (path == wanted or path not in paths)
             and (
                 _is_wanted(path, layer, wanted)
                 or _is_wanted(*(unfolded or {}).get(id(layer), ("", None)), wanted)

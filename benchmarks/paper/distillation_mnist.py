@@ -31,7 +31,8 @@ dropout, for hundreds in the paper. A student had more errors than its teacher.
 | distilled | 240 | 106 | missed |
 | no-3 | 80 | 183/87, then 139/26 by a bias of +2.53 | met but for the 26 |
 | 7-8 | 80 | 3727, then 1504 by a bias of -8.40 | first met, second missed by 4 |
-| ensemble, sweep | - | not run | - |
+| sweep | 10 each | 444 to 667, 177 to 214, 123 to 138 for 30, 300, 800 units | - |
+| ensemble | - | not run | - |
 
     python benchmarks/paper/distillation_mnist.py teacher distilled \
         --teacher-epochs 30 --finish-epochs 140 --distil-epochs 240
@@ -119,7 +120,7 @@ class Paper:
         print(json.dumps(line))
         if self.log:
             with open(self.log, "a") as file:
-                print(json.dumps(line | conditions(self.settings)), file=file)
+                print(json.dumps(conditions(self.settings) | line), file=file)
 
     def wrong(self, model):
         """Which test images a model gets wrong, as a boolean array."""

@@ -87,6 +87,8 @@ def cache_logits(
     for name, value in (("shuffle", shuffle), ("batch_size", batch_size)):
         if value is not None:
             check_int(name, value, minimum=1)
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise invalid("dataset", "one that ends", "an endless one; `repeat` afterwards")
     path = Path(path)
     teachers = Recorder(ensemble, top_k, dtype)
     first = _first_inputs(dataset, ensemble)
@@ -218,11 +220,25 @@ def _arrays(inputs):
 def _first_inputs(dataset, ensemble):
     for element in dataset.take(1):
         inputs = _inputs_of(element)
-        flat = keras.tree.flatten(inputs)
         model = ensemble[0]
-        ranks = [len(one.shape) for one in model.inputs] if is_graph(model) else None
-        if ranks in (None, [len(one.shape) for one in flat]):
+        if not is_graph(model):
+            return inputs
+        flat = _in_order(inputs, model)
+        ranks = [len(one.shape) for one in model.inputs]
+        # Keras adds a last axis of 1 by itself.
+        least = [len(one.shape) - (one.shape[-1:] == (1,)) for one in model.inputs]
+        found = [len(one.shape) for one in flat]
+        bounds = zip(least, found, ranks, strict=False)
+        if len(found) == len(ranks) and all(a <= b <= c for a, b, c in bounds):
             return inputs
         shapes = [tuple(one.shape) for one in flat]
         raise invalid("dataset", f"batches of inputs of {ranks} axes", shapes)
     raise invalid("dataset", "at least one batch", "none")
+
+
+def _in_order(inputs, model):
+    """The inputs as a flat list in the order of `model.inputs`."""
+    names = [tensor._keras_history.operation.name for tensor in model.inputs]
+    if isinstance(inputs, dict) and set(names) <= set(inputs):
+        return [inputs[name] for name in names]
+    return keras.tree.flatten(inputs)

@@ -32,7 +32,7 @@ class Digest:
             kind = f"{array.dtype.str}{array.shape[1:]}"
             if (index, kind) not in self._hashes:
                 self._hashes[index, kind] = hashlib.blake2b(digest_size=DIGEST)
-            self._hashes[index, kind].update(np.ascontiguousarray(array).data)
+            self._hashes[index, kind].update(_bytes(array))
 
     def text(self):
         """What was taken in so far, as 32 letters."""
@@ -40,6 +40,15 @@ class Digest:
         for key in sorted(self._hashes):
             whole.update(repr(key).encode() + self._hashes[key].digest())
         return whole.hexdigest()
+
+
+def _bytes(array):
+    """The same for equal arrays, one example after the other."""
+    if array.dtype.kind != "O":
+        return np.ascontiguousarray(array).reshape(-1).view("uint8").data
+    # Strings, of which the array has the addresses.
+    lines = [bytes(one) for one in array.reshape(-1)]
+    return b"".join(len(line).to_bytes(8, "little") + line for line in lines)
 
 
 class CacheFile:

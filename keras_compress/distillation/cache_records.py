@@ -53,6 +53,7 @@ class Recorder:
         self.dtype = dtype
         self.mixes = ensemble.combine == "logits" and len(ensemble) > 1
         self.fields = None
+        self._kinds = None  # of the outputs, as `fields`
         self._run = tf.function(self._outputs, reduce_retracing=True)
 
     def header(self):
@@ -87,14 +88,25 @@ class Recorder:
             inputs: A batch of inputs.
 
         Raises:
-            ValueError: If a number does not fit into `dtype`.
+            ValueError: If a number does not fit into `dtype`, or an output has another
+                shape than in the first batch.
         """
         outputs = [[one.numpy() for one in flat] for flat in self._run(inputs)]
         if self.fields is None:
-            self.fields = [[self._field(one) for one in flat] for flat in outputs]
+            self.fields = [
+                [self._field(*pair) for pair in zip(flat, kinds, strict=True)]
+                for flat, kinds in zip(outputs, self._kinds, strict=True)
+            ]
         rows = []
         for fields, flat in zip(self.fields, outputs, strict=True):
             for field, array in zip(fields, flat, strict=True):
+                if array.shape[1:] != field.shape:
+                    raise invalid(
+                        "dataset",
+                        "one for which teachers give outputs of one shape, "
+                        f"{field.shape} an example, as of sequences of one length",
+                        array.shape[1:],
+                    )
                 rows += self._rows(field, array)
         return np.concatenate(rows, axis=1)
 
@@ -155,20 +167,23 @@ class Recorder:
 
     def _outputs(self, inputs):
         """Logits or values of each teacher, or of all together, as flat lists."""
-        found = []
+        found, kinds = [], []
         for model in self.ensemble:
             flat = keras.tree.flatten(model(inputs, training=False))
-            kinds = outputs_alone(model, len(flat))
-            pairs = zip(kinds, flat, strict=True)
+            kinds.append(outputs_alone(model, len(flat)))
+            pairs = zip(kinds[-1], flat, strict=True)
             found.append([_raw(kind, tensor) for kind, tensor in pairs])
+        self._kinds = kinds[:1] if self.mixes else kinds
         if self.mixes:
             weights = self.ensemble.weights
             columns = zip(*found, strict=True)
             found = [[formulas.mean_logits(one, weights) for one in columns]]
         return found
 
-    def _field(self, array):
-        is_long = self.top_k is not None and self.top_k < array.shape[-1]
+    def _field(self, array, kind):
+        # The rest has one number for all: only classes that exclude each other do.
+        chosen = self.top_k is not None and kind.family == "categorical"
+        is_long = chosen and self.top_k < array.shape[-1]
         return Field(tuple(array.shape[1:]), self.top_k if is_long else None)
 
     def _rows(self, field, array):
@@ -176,6 +191,8 @@ class Recorder:
         if field.top_k is not None:
             values, classes, rest = top_logits.largest_logits(array, field.top_k)
             arrays = [values, rest, classes]
+        if not np.isfinite(array).all():
+            raise invalid("teacher", "one of finite outputs", "NaN or infinite ones")
         for part, (_, kind) in zip(arrays, field.parts(self.dtype), strict=True):
             with np.errstate(over="ignore"):
                 part = np.ascontiguousarray(part.astype(kind))

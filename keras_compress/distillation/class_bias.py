@@ -11,6 +11,7 @@ from keras_compress.distillation.outputs import layers_at_the_end, outputs_alone
 from keras_compress.functional import class_bias as formulas
 
 SWEEPS = 5
+CLOSE = 0.01  # of probabilities, which short floats round
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,10 @@ def correct_class_bias(model, x, y, classes, *, shared=True, batch_size=256):
         A `ClassBias`.
 
     Raises:
-        ValueError: If the model's last layer has no bias, or an argument is out of
-            range.
+        ValueError: If the model's last layer has no bias or does not add it as it is
+            to its outputs (bitwise and fixed-point layers round it, and so do packed
+            ones: correct the model before), its outputs are not classes that exclude
+            each other, or an argument is out of range.
 
     Example:
 
@@ -90,6 +93,8 @@ def correct_class_bias(model, x, y, classes, *, shared=True, batch_size=256):
     classes = _check_classes(classes, units)
     _biased_layer(model)
     (output,) = outputs_alone(model, 1)
+    if output.family != "categorical":
+        raise invalid("model", "a model of classes, such as softmax gives", output)
     raw = model.predict(x, batch_size=batch_size, verbose=0)
     if len(raw) != len(y):
         raise invalid("y", f"{len(raw)} classes, as many as inputs", len(y))
@@ -101,14 +106,29 @@ def correct_class_bias(model, x, y, classes, *, shared=True, batch_size=256):
     values = ops.convert_to_numpy(bias).copy()
     values[list(classes)] += shifts[list(classes)].astype(values.dtype)
     bias.assign(values)
+    shifted = logits + shifts
+    after = new.predict(x, batch_size=batch_size, verbose=0)
+    _check_shifted(new, ops.convert_to_numpy(output.logits(after)), shifted)
     return ClassBias(
         model=new,
         classes=classes,
         shifts=tuple(float(shifts[one]) for one in classes),
         errors_before=_errors(logits, y),
-        errors_after=_errors(logits + shifts, y),
+        errors_after=_errors(shifted, y),
         examples=len(y),
     )
+
+
+def _check_shifted(model, found, expected):
+    """Raises where a bias did something else than to shift the logits."""
+    found, expected = (ops.convert_to_numpy(ops.softmax(x)) for x in (found, expected))
+    if not np.abs(found - expected).max() <= CLOSE:
+        layer = _biased_layer(model)
+        raise ValueError(
+            "`model` must end in a layer that adds its bias to its outputs as it is; "
+            f"correct it before it is swapped or packed. Received: {model.name!r}, "
+            f"which ends in {layer.name!r} ({type(layer).__name__})"
+        )
 
 
 def _search(logits, y, groups):

@@ -179,8 +179,35 @@ def extractor(model, names, role):
             )
     sequential = isinstance(model, keras.Sequential)
     inputs = model.inputs[0] if sequential else model.input
-    features = [layers[name].output for name in names]
+    calls = _calls(model)
+    features = []
+    for name in names:
+        found = calls.get(layers[name], [])
+        if len(found) != 1:
+            raise ValueError(
+                f"`features` must name layers that the {role} {model.name!r} calls "
+                f"once. Received: {role}={name!r}, called {len(found)} times"
+            )
+        (outputs,) = found
+        features.append(outputs[0] if len(outputs) == 1 else outputs)
     return keras.Model(inputs, [output_structure(model), features])
+
+
+def _calls(model):
+    """What each layer gives in the graph of a model, a list of tensors a call.
+
+    A layer may have been called elsewhere, too, and there before.
+    """
+    calls, seen = {}, set()
+    tensors = list(keras.tree.flatten(model.outputs))
+    while tensors:
+        operation, index, _ = tensors.pop()._keras_history
+        node = operation._inbound_nodes[index]
+        if id(node) not in seen:
+            seen.add(id(node))
+            calls.setdefault(operation, []).append(node.output_tensors)
+            tensors.extend(node.input_tensors)
+    return calls
 
 
 def _loss(feature, student, teacher, projection):

@@ -151,4 +151,5 @@ class Labels:
         first = self.weights[0]
         if first is None or any(one is not first for one in self.weights):
             return None
-        return ops.reshape(aligned(first, 1), (-1,)) if len(first.shape) < 2 else None
+        is_one_each = len(first.shape) < 2 or tuple(first.shape[1:]) == (1,)
+        return ops.reshape(aligned(first, 1), (-1,)) if is_one_each else None

@@ -84,10 +84,19 @@ def student_outputs(student, losses, count):
         ValueError: If layers and losses disagree, or neither says.
     """
     ends = _ends(student, count)
-    return [
+    found = [
         _agree("student", student, end, loss)
         for end, loss in zip(ends, losses, strict=True)
     ]
+    outputs = keras.tree.flatten(student.outputs) if is_graph(student) else ()
+    for one, tensor in zip(found, outputs, strict=False):
+        if one.family == "categorical" and tensor.shape[-1] == 1:
+            raise ValueError(
+                "`student` must have several classes, or be compiled with a loss that "
+                "says what its outputs are, such as 'mse'. Received: "
+                f"{student.name!r}, of which an output has the shape {tensor.shape}"
+            )
+    return found
 
 
 def teacher_outputs(teacher, students):
@@ -242,18 +251,20 @@ def layers_at_the_end(tensor):
     What only passes values on is left out.
     """
     while True:
-        operation, _, index = tensor._keras_history
+        operation, node, index = tensor._keras_history
+        # Of this call: a shared layer has others, a wrapped one none of its own.
+        given = operation._inbound_nodes[node].input_tensors
         while isinstance(operation, keras.layers.Wrapper):
             operation, index = operation.layer, 0
         if isinstance(operation, keras.Model) and is_graph(operation):
             tensor = keras.tree.flatten(operation.outputs)[index]
             continue
         passes = isinstance(operation, PASSING) or _is_linear(operation)
-        if not passes or operation.input.shape[-1:] != tensor.shape[-1:]:
+        if not passes or given[0].shape[-1:] != tensor.shape[-1:]:
             yield operation
             if not _is_activation(operation):
                 return
-        tensor = operation.input
+        tensor = given[0]
 
 
 def _end(tensor):

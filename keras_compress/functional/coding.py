@@ -15,7 +15,7 @@ Reference:
 """
 
 import numpy as np
-from keras import ops
+from keras import backend, ops
 
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.functional.sign import sign
@@ -131,7 +131,9 @@ def bits(x, bits, *, low=0.0, high=1.0, code="natural", axis=-1):
         raise invalid("high", f"above `low`, which is {low}", high)
     x = ops.convert_to_tensor(x)
     count = 2**bits
-    scaled = ops.clip((x - low) * (count / (high - low)), 0.0, count - 1.0)
+    # Short floats lack some of the numbers up to the count.
+    wide = ops.cast(x, backend.result_type(x.dtype, "float32"))
+    scaled = ops.clip((wide - low) * (count / (high - low)), 0.0, count - 1.0)
     return _words(ops.floor(scaled), count, code, axis, x)
 
 

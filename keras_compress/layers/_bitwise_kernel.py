@@ -145,8 +145,13 @@ class BitwiseKernel(Staged):
     def ternary_kernel(self):
         """The kernel of stage 2, `M * sign(W)`: int8 array of -1, 0 and +1."""
         self.check_built()
-        ternary = self._if_sparse(self._ternary, signs)
-        return ops.convert_to_numpy(ternary).astype("int8")
+        ternary = ops.convert_to_numpy(self._if_sparse(self._ternary, signs))
+        if np.isnan(ternary).any():
+            raise ValueError(
+                f"The kernel of {self.name!r} must be numbers, of which there are "
+                "signs. Received: NaN among them; its training diverged"
+            )
+        return ternary.astype("int8")
 
     def unit_scale(self):
         """`alpha` of each unit, which scales its sums in stage 2 if `scale` is set."""

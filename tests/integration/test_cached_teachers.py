@@ -417,3 +417,66 @@ def test_cached_teachers_on_replicas_do_what_they_do_on_one(tmp_path, two_replic
         results.append(student.get_weights())
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_outputs_of_other_shapes_are_refused_and_leave_no_file(tmp_path):
+    teacher = keras.Sequential([keras.Input((None, 2)), keras.layers.Dense(3)])
+    steps = [np.ones((4, length, 2), "float32") for length in (4, 2, 6)]
+    data = tf.data.Dataset.from_generator(
+        lambda: iter(steps), output_signature=tf.TensorSpec((4, None, 2))
+    )
+    with pytest.raises(ValueError, match=r"outputs of one shape, \(4, 3\)"):
+        cache_logits(teacher, data, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_largest_are_kept_of_classes_alone(tmp_path):
+    values = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6)])
+    values.compile(loss="mse")
+    units = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6, "sigmoid")])
+    for number, teacher in enumerate((values, units)):
+        cached = cache_logits(
+            teacher, data_of(), tmp_path / f"{number}", top_k=2, dtype="float32"
+        )
+        ((found,),) = next(iter(cached))[0].teachers
+        expected = teacher(X[:20])
+        if teacher is units:
+            expected = np.log(expected / (1 - expected))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_inputs_by_name_strings_and_single_numbers(tmp_path):
+    one, two = keras.Input((2, 3), name="zebra"), keras.Input((4,), name="ape")
+    flat = keras.layers.Flatten()(one)
+    joined = keras.layers.Concatenate()([flat, two])
+    teacher = keras.Model([one, two], keras.layers.Dense(3)(joined))
+    arrays = {"zebra": np.ones((8, 2, 3), "f"), "ape": np.ones((8, 4), "f")}
+    data = tf.data.Dataset.from_tensor_slices(arrays).batch(4)
+    element = next(iter(cache_logits(teacher, data, tmp_path / "names")))[0]
+    assert set(element.inputs) == {"zebra", "ape"}
+
+    words = keras.Input((), dtype="string")
+    lookup = keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    teacher = keras.Model(words, keras.layers.Dense(3)(lookup(words)))
+    for text in ("aba", "aab"):
+        data = tf.data.Dataset.from_tensor_slices(list(text)).batch(2)
+        if text == "aba":
+            cache_logits(teacher, data, tmp_path / "words")
+        cache_logits(teacher, data_of(list("aba"), [0, 1, 2], 2), tmp_path / "words")
+    with pytest.raises(ValueError, match="`dataset` must give the inputs"):
+        cache_logits(teacher, data, tmp_path / "words")
+
+    teacher = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3)])
+    cache_logits(teacher, data_of(X[:, 0]), tmp_path / "numbers")
+
+
+def test_an_endless_dataset_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`dataset` must be one that ends"):
+        cache_logits(network(12), data_of().repeat(), tmp_path / "cache")
+
+
+def test_teachers_of_no_number_are_refused(tmp_path):
+    teacher = network(12)
+    teacher.layers[-1].bias.assign([np.nan, 0.0, 0.0])
+    with pytest.raises(ValueError, match="`teacher` must be one of finite outputs"):
+        cache_logits(teacher, data_of(), tmp_path / "cache")

@@ -133,3 +133,28 @@ def test_bad_arguments(arguments, message):
     good = {"model": network(), "x": X, "y": Y3, "classes": [2]}
     with pytest.raises(ValueError, match=message):
         correct_class_bias(**{**good, **arguments})
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        kc.layers.BitwiseDense(3, name="last"),
+        kc.layers.FixedPointDense(3, bias_format=kc.QFormat(0, 1), name="last"),
+        layers.Dense(3, "relu", name="last"),
+    ],
+)
+def test_a_bias_that_does_not_arrive_is_refused(last):
+    model = keras.Sequential([keras.Input((6,)), last, layers.Softmax()])
+    last.bias.assign([0.5] * 3)
+    if hasattr(last, "binarize"):
+        last.binarize()
+    with pytest.raises(
+        ValueError, match=r"adds its bias to its outputs as it is.*last"
+    ):
+        correct_class_bias(model, X, np.ones(len(X), int), [1])
+
+
+def test_units_that_do_not_exclude_each_other_are_refused():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3, "sigmoid")])
+    with pytest.raises(ValueError, match="`model` must be a model of classes"):
+        correct_class_bias(model, X, np.ones(len(X), int), [1])

@@ -106,6 +106,21 @@ def test_swap_again_prunes_further_and_only_there(small, tmp_path):
     assert further.get_layer("head").sparsity == pytest.approx(0.95, abs=1e-2)
 
 
+@pytest.mark.parametrize("where", ["*", "fc1"])
+def test_swap_prunes_the_factors_of_low_rank_layers(model, tmp_path, where):
+    kc.swap(model, kc.LowRank(rank=4), where="fc1").save(tmp_path / "low.keras")
+    path = tmp_path / "both.keras"
+    result = run(
+        *("swap", tmp_path / "low.keras", path, "--where", where, "--sparsity", 0.5),
+        "--json",
+    )
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    factors = {"fc1/fc1_left", "fc1/fc1_right"}
+    assert set(told["layers"]) == factors | ({"head"} if where == "*" else set())
+    assert set(told["layers"].values()) == {0.5}
+
+
 @pytest.mark.parametrize(
     ("word", "pattern"), [("2:4", "2:4"), ("1x8", (1, 8)), ("neuron", "neuron")]
 )

@@ -614,3 +614,41 @@ def test_bad_values_later():
         Ensemble([network(), network()], weights=[0, 0])
     with pytest.raises(ValueError, match="`combine` must be one of 'probabilities'"):
         Ensemble(network(), combine="mean")
+
+
+def test_inputs_reach_a_mixed_precision_student_as_they_are():
+    with_policy = {"dtype": "mixed_float16"}
+    student = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Rescaling(1e-6, dtype="float32"),
+            layers.Dense(3, **with_policy),
+            layers.Activation("softmax", dtype="float32"),
+        ]
+    )
+    distiller = kc.Distiller(student, network(), dtype="mixed_float16")
+    distiller.compile("sgd", "sparse_categorical_crossentropy")
+    large = 1e6 * X  # half floats end at 65504
+    found = distiller.predict(large, verbose=0)
+    np.testing.assert_array_equal(found, student.predict(large, verbose=0))
+    assert np.isfinite(distiller.evaluate(large, Y, verbose=0)).all()
+
+
+def test_ends_behind_shared_and_wrapped_activations():
+    given, last = keras.Input((6,)), layers.Activation("linear", dtype="float32")
+    outputs = [
+        last(layers.Dense(3, "softmax")(given)),
+        last(layers.Dense(1, "sigmoid")(given)),
+    ]
+    distiller = kc.Distiller(keras.Model(given, outputs))
+    distiller.compile("sgd", ["sparse_categorical_crossentropy", "binary_crossentropy"])
+    steps = keras.Input((4, 6))
+    wrapped = layers.TimeDistributed(layers.Activation("linear", dtype="float32"))
+    student = keras.Model(steps, wrapped(layers.Dense(3, "softmax")(steps)))
+    kc.Distiller(student).compile("sgd", "sparse_categorical_crossentropy")
+
+
+def test_a_number_alone_needs_a_loss_that_says_what_it_is():
+    student, teacher = network(classes=1), network(classes=1)
+    with pytest.raises(ValueError, match="`student` must have several classes"):
+        kc.Distiller(student, teacher).compile("sgd")

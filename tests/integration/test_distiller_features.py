@@ -185,3 +185,34 @@ def test_features_that_cannot_be():
         Hint("a", "b", member=-1)
     with pytest.raises(ValueError, match="`teacher` must be the name of a layer"):
         Hint("a", 3)
+
+
+def test_a_layer_that_was_called_elsewhere_first():
+    shared = layers.Dense(8, name="shared")
+    shared(keras.Input((6,)) * 0.0)
+    given = keras.Input((6,))
+    teacher = keras.Model(given, layers.Dense(3)(shared(given)))
+    student = network()
+    distiller = distiller_of(student, teacher, Hint(student.layers[0].name, "shared"))
+    found = distiller._matching.teacher(0)(X, training=False)[1][0]
+    np.testing.assert_allclose(found, shared(X), atol=1e-6)
+
+
+def test_a_layer_that_is_called_twice_is_refused():
+    twice = layers.Dense(6, name="twice")
+    given = keras.Input((6,))
+    teacher = keras.Model(given, layers.Dense(3)(twice(twice(given))))
+    student = network()
+    with pytest.raises(ValueError, match=r"calls once.*'twice', called 2 times"):
+        distiller_of(student, teacher, Hint(student.layers[0].name, "twice"))
+
+
+@pytest.mark.parametrize("shape", [(len(X),), (len(X), 1)])
+def test_weights_of_examples_weigh_features(shape):
+    student = network()
+    name = student.layers[0].name
+    distiller = distiller_of(student, network(), Hint(name, name))
+    found = distiller.evaluate(
+        X, Y, sample_weight=np.zeros(shape), return_dict=True, verbose=0
+    )
+    assert found["feature_loss"] == 0.0

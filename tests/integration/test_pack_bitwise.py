@@ -261,3 +261,34 @@ def test_evaluate_works_at_once():
     targets = {name: np.zeros((9, size)) for name, size in sizes.items()}
     expected = model.evaluate(inputs, targets, verbose=0)
     np.testing.assert_allclose(packed.evaluate(inputs, targets, verbose=0), expected)
+
+
+def test_weights_that_are_no_numbers_are_refused():
+    model = binarized(mlp())
+    layer = next(layer for layer in model.layers if is_bitwise(layer))
+    kernel = layer.kernel.numpy()
+    kernel[0, 0] = np.nan
+    layer.kernel.assign(kernel)
+    with pytest.raises(ValueError, match=f"kernel of {layer.name!r} must be numbers"):
+        kc.pack(model)
+
+
+def test_a_chain_can_be_made_from_its_config_again():
+    packed = kc.pack(binarized(mlp()))
+    config = keras.layers.serialize(packed.layers[-1])
+    for _ in range(2):
+        keras.layers.deserialize(config)
+
+
+def test_signs_of_numbers_that_a_shorter_float_lacks():
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            BitwiseDense(8, bitwise_bias=False),
+            BitwiseDense(3, dtype="mixed_float16"),
+        ]
+    )
+    model.layers[0].bias.assign(np.full(8, -1e-9))
+    model = binarized(model)
+    inputs = np.random.default_rng(0).standard_normal((64, 6)).astype("float32")
+    assert_same_bits(kc.pack(model)(inputs), model(inputs))

@@ -105,6 +105,18 @@ def test_a_mapping_gives_each_its_own_and_the_first_match_wins():
     assert swapped.get_layer("fc2").pattern == "neuron"
 
 
+def test_a_whole_path_means_that_layer_alone():
+    inner = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(4, name="fc")], name="sub"
+    )
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(4, name="fc"), inner]
+    )
+    small = kc.swap(model, {"fc": kc.Prune(), "sub/fc": kc.LowRank(rank=1, force=True)})
+    assert type(small.layers[0]) is kc.layers.PrunedDense
+    assert type(small.layers[1].layers[0]) is kc.layers.LowRankDense
+
+
 def test_inside_a_wrapper_too():
     assert pruned_names(kc.swap(in_time(), kc.Prune(), where="each/*")) == ["fc1"]
 
@@ -414,8 +426,8 @@ def test_nothing_matched(config, where):
             "`where` must be a glob",
         ),
         (
-            {"config": {"fc*": kc.Prune(), "fc1": kc.Prune("2:4")}},
-            "all that 'fc1' matches is taken by patterns before it",
+            {"config": {"fc*": kc.Prune(), "fc?": kc.Prune("2:4")}},
+            "all that 'fc.' matches is taken by patterns before it",
         ),
         ({"config": kc.Prune(), "data": [1.0]}, "`data` must be None"),
     ],

@@ -161,3 +161,10 @@ def test_nan_stays_nan():
     np.testing.assert_array_equal(coding.level_bits(x, levels), expected)
     np.testing.assert_array_equal(coding.bipolar(x), [[-1.0, np.nan, 1.0]])
     np.testing.assert_array_equal(coding.zero_one(x), [[0.0, np.nan, 1.0]])
+
+
+@pytest.mark.parametrize(("dtype", "count"), [("float16", 12), ("bfloat16", 9)])
+def test_short_floats_have_the_last_of_many_bits(dtype, count):
+    found = coding.bits(ops.cast([[0.0, 1.0, 2.0]], dtype), count)
+    expected = coding.bits(np.array([[0.0, 1.0, 2.0]], "float32"), count)
+    np.testing.assert_array_equal(ops.cast(found, "float32"), expected)

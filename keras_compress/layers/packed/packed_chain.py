@@ -135,6 +135,7 @@ class PackedBitwiseChain(NativeLayer):
 
     @classmethod
     def from_config(cls, config):
+        config = dict(config)
         deserialize = keras.saving.deserialize_keras_object
         members = [deserialize(member) for member in config.pop("members")]
         return cls(members, **config)
