@@ -11,7 +11,7 @@ from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.distillation.cache_file import CacheFile, Digest, PartialFile
 from keras_compress.distillation.cache_records import FORMATS, Recorder
 from keras_compress.distillation.cached_batch import CachedBatch
-from keras_compress.distillation.outputs import is_graph
+from keras_compress.distillation.graphs import is_graph
 from keras_compress.distillation.teachers import as_ensemble
 
 
@@ -45,7 +45,8 @@ def cache_logits(
         path: The file. It is written under another name until it is whole.
         top_k: Positive integer: keep that many classes of outputs that have more, and
             one number for the others, as if these were all alike. Exact for the
-            classes kept at a temperature of 1. Defaults to all.
+            classes kept at a temperature of 1. Outputs of other kinds (values, units
+            that do not exclude each other) are kept whole. Defaults to all.
         dtype: `"float16"` or `"float32"`, for what is stored.
         shuffle: Positive integer, how many examples are held in memory and shuffled at
             once, anew for each epoch. Defaults to the order of `dataset`.

@@ -7,7 +7,8 @@ from keras import ops
 
 from keras_compress._rebuild import check_model, rebuild
 from keras_compress._validation import invalid
-from keras_compress.distillation.outputs import layers_at_the_end, outputs_alone
+from keras_compress.distillation.graphs import layers_at_the_end
+from keras_compress.distillation.outputs import outputs_alone
 from keras_compress.functional import class_bias as formulas
 
 SWEEPS = 5

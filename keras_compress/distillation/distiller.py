@@ -104,8 +104,7 @@ class Distiller(keras.Model):
         features = check_features(features)
         kwargs.setdefault("dtype", student.dtype_policy)
         super().__init__(**kwargs)
-        # Inputs reach the student as they would without a distiller.
-        self.autocast = False
+        self.autocast = False  # inputs reach the student as they are
         self.student = student
         self.mode = mode
         self.features = features

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_compress._validation import invalid
 from keras_compress.distillation.cached_batch import CachedBatch
-from keras_compress.distillation.outputs import is_graph, output_structure
+from keras_compress.distillation.graphs import calls_of, is_graph, output_structure
 from keras_compress.distillation.teachers import same_sides
 from keras_compress.distillation.terms import PerExample
 
@@ -179,7 +179,7 @@ def extractor(model, names, role):
             )
     sequential = isinstance(model, keras.Sequential)
     inputs = model.inputs[0] if sequential else model.input
-    calls = _calls(model)
+    calls = calls_of(model)
     features = []
     for name in names:
         found = calls.get(layers[name], [])
@@ -191,23 +191,6 @@ def extractor(model, names, role):
         (outputs,) = found
         features.append(outputs[0] if len(outputs) == 1 else outputs)
     return keras.Model(inputs, [output_structure(model), features])
-
-
-def _calls(model):
-    """What each layer gives in the graph of a model, a list of tensors a call.
-
-    A layer may have been called elsewhere, too, and there before.
-    """
-    calls, seen = {}, set()
-    tensors = list(keras.tree.flatten(model.outputs))
-    while tensors:
-        operation, index, _ = tensors.pop()._keras_history
-        node = operation._inbound_nodes[index]
-        if id(node) not in seen:
-            seen.add(id(node))
-            calls.setdefault(operation, []).append(node.output_tensors)
-            tensors.extend(node.input_tensors)
-    return calls
 
 
 def _loss(feature, student, teacher, projection):

@@ -2,13 +2,9 @@
 
 import keras
 
+from keras_compress.distillation.graphs import is_graph
 from keras_compress.distillation.labels import Labels
-from keras_compress.distillation.outputs import (
-    is_graph,
-    spread,
-    student_outputs,
-    teacher_outputs,
-)
+from keras_compress.distillation.outputs import spread, student_outputs, teacher_outputs
 from keras_compress.distillation.teachers import check_pair, listen
 from keras_compress.distillation.terms import Settings, soft_terms
 

@@ -6,6 +6,12 @@ import inspect
 import keras
 
 from keras_compress._validation import invalid
+from keras_compress.distillation.graphs import (
+    is_graph,
+    layers_at_the_end,
+    output_structure,
+    snake,
+)
 from keras_compress.functional import distillation as formulas
 
 REGRESSIONS = (
@@ -18,14 +24,6 @@ REGRESSIONS = (
     "log_cosh",
     "poisson",
     "tversky",
-)
-
-
-PASSING = (
-    keras.layers.Reshape,
-    keras.layers.Flatten,
-    keras.layers.Dropout,
-    keras.layers.Identity,
 )
 
 
@@ -55,18 +53,6 @@ class Output:
 
 
 UNKNOWN = Output(None, None)
-
-
-def is_graph(model):
-    """Whether the layers of a model, and what its outputs come from, can be seen."""
-    return bool(getattr(model, "outputs", None))
-
-
-def output_structure(model):
-    """The symbolic outputs of a graph, in the structure that a call returns."""
-    if isinstance(model, keras.Sequential):
-        return model.outputs[0]
-    return model.output
 
 
 def student_outputs(student, losses, count):
@@ -181,7 +167,7 @@ def loss_says(loss):
     if str(loss).lower() in ("crossentropy", "ce"):
         return Output(None, True)
     loss = keras.losses.get(loss)
-    name = _snake(loss)
+    name = snake(loss)
     from_logits = getattr(loss, "from_logits", None)
     if from_logits is None:
         function = getattr(loss, "fn", loss)
@@ -245,33 +231,11 @@ def _ends(model, count):
     return [_end(tensor) for tensor in tensors]
 
 
-def layers_at_the_end(tensor):
-    """The layers that an output comes from, the last first: activations, then one more.
-
-    What only passes values on is left out.
-    """
-    while True:
-        operation, node, index = tensor._keras_history
-        # Of this call: a shared layer has others, a wrapped one none of its own.
-        given = operation._inbound_nodes[node].input_tensors
-        while isinstance(operation, keras.layers.Wrapper):
-            operation, index = operation.layer, 0
-        if isinstance(operation, keras.Model) and is_graph(operation):
-            tensor = keras.tree.flatten(operation.outputs)[index]
-            continue
-        passes = isinstance(operation, PASSING) or _is_linear(operation)
-        if not passes or given[0].shape[-1:] != tensor.shape[-1:]:
-            yield operation
-            if not _is_activation(operation):
-                return
-        tensor = given[0]
-
-
 def _end(tensor):
     """What the last layer that computes makes of its output."""
     operation = next(layers_at_the_end(tensor))
     activation = getattr(operation, "activation", None)
-    name = getattr(activation, "__name__", _snake(operation))
+    name = getattr(activation, "__name__", snake(operation))
     return {
         "softmax": Output("categorical", True),
         "log_softmax": Output("categorical", False),
@@ -280,25 +244,8 @@ def _end(tensor):
     }.get(name, UNKNOWN)
 
 
-def _is_activation(operation):
-    kinds = keras.layers.Activation | keras.layers.Softmax
-    return isinstance(operation, kinds) or _snake(operation) in ("softmax", "sigmoid")
-
-
-def _is_linear(operation):
-    linear = keras.activations.linear
-    return _is_activation(operation) and getattr(operation, "activation", 0) is linear
-
-
-def _snake(thing):
-    """The name of a function, or that of a class as Keras writes it for functions."""
-    name = getattr(thing, "__name__", None) or type(thing).__name__
-    letters = [f"_{c.lower()}" if c.isupper() else c for c in name]
-    return "".join(letters).lstrip("_").replace("k_l_", "kl_")
-
-
 def _name(loss):
-    return repr(loss) if isinstance(loss, str) or loss is None else _snake(loss)
+    return repr(loss) if isinstance(loss, str) or loss is None else snake(loss)
 
 
 def _words(output):

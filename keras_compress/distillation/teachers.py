@@ -8,12 +8,8 @@ import numpy as np
 
 from keras_compress._validation import check_choice, check_real, invalid
 from keras_compress.distillation.cached_batch import CachedBatch
-from keras_compress.distillation.outputs import (
-    Output,
-    is_graph,
-    output_structure,
-    teacher_outputs,
-)
+from keras_compress.distillation.graphs import is_graph, output_structure
+from keras_compress.distillation.outputs import Output, teacher_outputs
 
 
 class Ensemble(Sequence):

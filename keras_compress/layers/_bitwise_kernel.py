@@ -147,10 +147,8 @@ class BitwiseKernel(Staged):
         self.check_built()
         ternary = ops.convert_to_numpy(self._if_sparse(self._ternary, signs))
         if np.isnan(ternary).any():
-            raise ValueError(
-                f"The kernel of {self.name!r} must be numbers, of which there are "
-                "signs. Received: NaN among them; its training diverged"
-            )
+            found = f"NaN in {self.name!r}: its training diverged"
+            raise invalid("kernel", "of numbers, which have signs", found)
         return ternary.astype("int8")
 
     def unit_scale(self):
