@@ -63,7 +63,12 @@ def smaller(layer, arrays):
     Returns:
         An unbuilt layer, and a function of no arguments to call after it is built.
     """
-    arguments = arguments_of(layer)
+    arguments = {
+        name: value
+        for name, value in arguments_of(layer).items()
+        # What is drawn is filled over, and one may be bound to the old shape.
+        if not name.endswith("_initializer")
+    }
     arrays = dict(arrays)
     if "channels" in arrays:
         shape = (*layer.target_shape[:-1], len(arrays.pop("channels")))

@@ -24,8 +24,9 @@ def describe_hardware(model, path=None):
     """All that a circuit needs to compute what a packed model computes, as JSON.
 
     A mapping with `version` and `layers`, in the order of the model. A layer has its
-    `name`, its `kind` (the class), and `inputs` (the names of the layers before it).
-    An integer layer has further
+    `name` (with those of the nested models around it, joined by slashes), its `kind`
+    (the class), and `inputs` (the names of the layers before it). Operations such as
+    `x + y` are layers here, too. An integer layer has further
 
     - `input`, `pre_activation`, `output`: formats, with the type of Vitis HLS, or
       `None` for floats
@@ -35,7 +36,8 @@ def describe_hardware(model, path=None):
     - `sums`: `fraction_bits` for each unit, and the `bits` of the widest there can be
     - `activation`; for convolutions `strides`, `padding` and `dilation_rate`
 
-    Other layers have their Keras `config`.
+    Other layers have their Keras `config`; operations have their `calls`, the arguments
+    of each: what comes from other layers is `None` there, in the order of `inputs`.
 
     Args:
         model: A model that `keras_compress.pack` made of a fixed-point one.
@@ -57,7 +59,14 @@ def describe_hardware(model, path=None):
     """
     check_model("model", model)
     neighbours = Neighbours(model)
-    layers = [layer for _, layer in walk(model)]
+    names = {id(layer): path for path, layer in walk(model)}
+    layers = _with_operations([layer for _, layer in walk(model)], neighbours)
+    for operation in layers:
+        if id(operation) not in names:  # one without a path
+            name = operation.name
+            while name in names.values():
+                name += "'"
+            names[id(operation)] = name
     if not any(isinstance(layer, IntegerKernel) for layer in layers):
         raise ValueError(
             f"`model` must have integer layers to be described. Received: "
@@ -66,10 +75,13 @@ def describe_hardware(model, path=None):
         )
     found = []
     for layer in layers:
-        entry = {"name": layer.name, "kind": type(layer).__name__}
-        entry["inputs"] = [other.name for other in neighbours.before(layer)]
+        entry = {"name": names[id(layer)], "kind": type(layer).__name__}
+        before = neighbours.before(layer)
+        entry["inputs"] = [names.get(id(other), other.name) for other in before]
         if isinstance(layer, IntegerKernel):
             entry |= _integer_layer(layer)
+        elif not isinstance(layer, keras.Layer):
+            entry["calls"] = [_call(node) for node in layer._inbound_nodes]
         else:
             entry["config"] = json.loads(json.dumps(layer.get_config(), default=str))
         found.append(entry)
@@ -77,6 +89,43 @@ def describe_hardware(model, path=None):
     if path is not None:
         _write(description, path)
     return description
+
+
+def _with_operations(layers, neighbours):
+    """The layers, each behind the operations that it reads; the others at the end."""
+    known = {id(layer) for layer in layers}
+    found = []
+
+    def add(operation):
+        if id(operation) not in known and not isinstance(operation, keras.Layer):
+            known.add(id(operation))
+            for other in neighbours.before(operation):
+                add(other)
+            found.append(operation)
+
+    for layer in layers:
+        for other in neighbours.before(layer):
+            add(other)
+        found.append(layer)
+    for layer in found:  # which grows meanwhile
+        for other in neighbours.behind(layer):
+            add(other)
+    return found
+
+
+def _call(node):
+    """The arguments of a call of an operation, as JSON can hold them."""
+
+    def plain(argument):
+        if isinstance(argument, keras.KerasTensor):
+            return None
+        if hasattr(argument, "shape"):
+            return ops.convert_to_numpy(argument).tolist()
+        return argument
+
+    arguments = {"args": node.arguments.args, "kwargs": node.arguments.kwargs}
+    arguments = keras.tree.map_structure(plain, arguments)
+    return json.loads(json.dumps(arguments, default=str))
 
 
 def _integer_layer(layer):

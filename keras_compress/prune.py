@@ -2,7 +2,7 @@
 
 from keras_compress._criterion import Criterion
 from keras_compress._rebuild import check_model
-from keras_compress._validation import check_choice, check_real
+from keras_compress._validation import check_choice, check_real, invalid
 from keras_compress.functional.patterns import check_sparsity
 from keras_compress.layers.pruned import Prune, is_pruned, prune_together
 from keras_compress.swap import matching
@@ -48,7 +48,8 @@ def prune(
         loss: A loss, or its name, for gradients. Defaults to the compiled one.
         scope: `"layer"`: every layer gets to `sparsity`. `"global"`: scores are
             compared across layers, which together get to it.
-        where: As of `swap`: which layers. Defaults to all pruned ones.
+        where: As of `swap`: which layers. Every glob must match a pruned one. Defaults
+            to all of them.
         refit: Whether the weights that stay, and the biases, take the values that keep
             each layer's outputs on `data` nearest to what they were. Defaults to doing
             so with `"brain_surgeon"` only. Takes about `kept^3 / 3` multiply-adds an
@@ -98,7 +99,7 @@ def pruned_layers(model, where=None):
     """The pruned layers of a model, of those that `where` means.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are none, or none for a glob of several.
     """
     found = [layer for _, layer, _ in matching(model, Prune(), where)]
     found = [layer for layer in found if is_pruned(layer)]
@@ -108,4 +109,9 @@ def pruned_layers(model, where=None):
             f"none for where={where!r}. Swap some first: keras_compress.swap(model, "
             "keras_compress.Prune())"
         )
+    globs = where if isinstance(where, list | tuple | set) else ()
+    for glob in globs:
+        if not any(is_pruned(layer) for _, layer, _ in matching(model, Prune(), glob)):
+            names = ", ".join(layer.name for layer in found)
+            raise invalid("where", f"of pruned layers, here {names}", glob)
     return found

@@ -45,15 +45,15 @@ class Budget:
         self._most = self._fixed + float(np.dot(self._costs, self._sizes))
         name = f"target[{what!r}]"
         self._budget = budgets.check_budget(name, amount, dense or self._most)
-        least = budgets.least(
-            self._fixed,
-            self._costs,
-            self._sizes,
-            [most_dropped(*layer.matrix_shape, layer.pattern) for layer in layers],
-        )
+        self._highest = min(max_sparsity(layer.pattern) for layer in layers)
+        # Equal sparsity, the last resort, goes no further than the strictest pattern.
+        gone = [
+            min(most_dropped(*x.matrix_shape, x.pattern), round(self._highest * size))
+            for x, size in zip(layers, self._sizes, strict=True)
+        ]
+        least = budgets.least(self._fixed, self._costs, self._sizes, gone)
         if self._budget < least:
             raise invalid(name, f"at least {least:,.0f} for these layers", amount)
-        self._highest = min(max_sparsity(layer.pattern) for layer in layers)
         for layer in layers:
             check_sparsity("target", self._uniform(self._budget), layer.pattern)
 
@@ -61,12 +61,30 @@ class Budget:
         """Prunes as far as it is due at this progress."""
         done = self.schedule(progress) / self.schedule.final
         allowed = budgets.allowance(done, self._most, self._budget)
-        sparsity = self._uniform(allowed)
-        if self._together and len(set(self._costs)) > 1:
-            sparsity = budgets.sparsity_for(
-                allowed - self._fixed, self._scores(splice, scores), self._costs
-            )
         before = [ops.convert_to_numpy(layer.mask) for layer in self.layers]
+        rest = splice, scores, before
+        if self._together:
+            self._reach(allowed, self._cut(allowed, splice, scores), *rest)
+            if not self._exceeds(allowed):
+                return
+            # Layers that cost little have all the small weights, and the pattern of
+            # another one keeps the cut from going further: equal sparsity it is.
+            self._together = False
+            self._put_back(before)
+        self._reach(allowed, self._uniform(allowed), *rest)
+
+    def _cut(self, allowed, splice, scores):
+        """The sparsity of all layers together that is likely to do."""
+        equal = self._uniform(allowed)
+        if len(set(self._costs)) == 1:
+            return equal
+        scores = self._scores(splice, scores)
+        found = budgets.sparsity_for(allowed - self._fixed, scores, self._costs)
+        # It knows of no weights that a pattern keeps; start low, and look further.
+        return found if self._highest == 1.0 else min(found, equal)
+
+    def _reach(self, allowed, sparsity, splice, scores, before):
+        """Prunes so far, or as much further as it takes to spend what is allowed."""
         self._prune(sparsity, splice, scores)
         # Blocks and rounding may keep a few more weights than was reckoned.
         low, high = sparsity, self._highest

@@ -1,5 +1,7 @@
 """How sparse each layer is to be at a progress: by schedule, by layer, or by budget."""
 
+import numpy as np
+
 from keras_compress._validation import check_real, invalid
 from keras_compress.callbacks._pruned_layers import (
     matching,
@@ -65,7 +67,7 @@ def plan_of(model, layers, schedule, scope, target):
 
     Raises:
         ValueError: If a pattern cannot get so sparse, a layer is not there, or a budget
-            cannot be met.
+            cannot be met, or may as well be the sparsity of a layer of its name.
     """
     if target is None:
         return [_by_schedule(list(layers.values()), schedule, scope)]
@@ -73,8 +75,17 @@ def plan_of(model, layers, schedule, scope, target):
         raise invalid("schedule", "one that ends above 0 with a `target`", schedule)
     if set(target) <= set(BUDGETS):
         ((what, amount),) = target.items()
+        # A share could as well be the sparsity of a layer of that name.
+        names = [path.rpartition("/")[2] for path in layers]
+        if what in names and isinstance(amount, float | np.floating):
+            expected = (
+                f"clear in a model with a layer {what!r}: {{'[{what[0]}]{what[1:]}': "
+                "sparsity} for the layer, or an integer for the budget"
+            )
+            raise invalid("target", expected, target)
         return [Budget(model, list(layers.values()), schedule, scope, what, amount)]
-    wanted = {}
+    # The path of a layer means more than a glob, or a name that several have.
+    wanted = {path: target[path] for path in layers if path in target}
     for pattern, sparsity in target.items():
         for path in matching("target", list(layers), pattern):
             wanted.setdefault(path, sparsity)

@@ -6,6 +6,7 @@ from keras_compress._criterion import Criterion
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.callbacks import _optimizer, _pruned_layers, _pruning_plan
 from keras_compress.callbacks._progress import ProgressCallback
+from keras_compress.callbacks._pruning_fit import PruningFit
 from keras_compress.callbacks._retraining_dropout import RetrainingDropout
 from keras_compress.callbacks._rewind import REWINDS, rewound
 from keras_compress.distillation.distiller import Distiller
@@ -43,7 +44,8 @@ class IterativePruning(ProgressCallback):
             `schedule(progress) / schedule.final`.
 
             - A mapping from layers (globs on names or paths, as in `swap`) to the
-              sparsity of each. Layers that are not in it follow the schedule. What
+              sparsity of each; the path of a layer goes before globs and names, and
+              of these the first that matches. Others follow the schedule. What
               `analysis.sensitivity(...).budget(...)` returns is such a mapping.
             - A budget for all of them together: `{"weights": 0.08}`, or `"bytes"`
               (compressed, as in `packed_bytes`), or `"multiply_adds"` of one example;
@@ -52,8 +54,9 @@ class IterativePruning(ProgressCallback):
               layers get equally sparse; with `"global"` the smallest weights of all go,
               until what the others take is within the budget.
         frequency: Positive integer, the number of optimizer updates between two
-            changes of the masks. Defaults to about 100 changes over the fit. The mask
-            is always renewed where the schedule ends.
+            changes of the masks, counted from the optimizer's first. Defaults to about
+            100 changes over the fit. The mask is always renewed where the schedule
+            ends.
         regrow: Whether, until the schedule ends, masked weights may come back at a
             change of the masks. Give it `frequency`, or a schedule that takes its time.
 
@@ -180,21 +183,27 @@ class IterativePruning(ProgressCallback):
         if self.rescale_dropout:
             scope = self.model.distribute_strategy.scope()
             self._dropout = RetrainingDropout(network, scope)
-        self._retrain(True)
+        trains_masked = self.regrow is not False
+        self._fit = PruningFit(
+            self.model, network, self._layers, self._dropout, trains_masked
+        )
+        self._fit.begin()
         self._last_progress = self._wanted = None
         self._last_step = None
         self._ended_at = None
         self._reached = 0.0
 
     def on_progress(self, progress):
-        if self._is_due(progress):
+        due = self._is_due(progress)
+        if due:
             try:
                 self._prune(progress)
             except BaseException:
-                self._retrain(False)  # Keras calls no `on_train_end` then
+                self._fit.end()  # Keras calls no `on_train_end` then
                 raise
-            self._last_progress = progress
-            self._last_step = _optimizer.steps_of(self.model.optimizer)
+        self._last_progress = progress
+        self._last_step = _optimizer.steps_of(self.model.optimizer)
+        if due:
             self._reached = total_sparsity(self._layers)
             if self._ended_at is None and progress >= self.schedule.end:
                 self._ended_at = progress
@@ -206,7 +215,7 @@ class IterativePruning(ProgressCallback):
             logs["packed_bytes"] = sum(packed_bytes(layer) for layer in self._layers)
 
     def on_train_end(self, logs=None):
-        self._retrain(False)
+        self._fit.end()
         sparsity = total_sparsity(self._layers)
         if self._ended_at is None:
             wanted = f"{self.schedule.final:.4f}"
@@ -234,27 +243,32 @@ class IterativePruning(ProgressCallback):
         warnings.warn(problem, stacklevel=2)
 
     def _is_due(self, progress):
-        last = self._last_progress
-        if last is None or last < self.schedule.end <= progress:
-            return True
-        if progress >= self.schedule.end:
-            return False
+        last, end = self._last_progress, self.schedule.end
+        if last is None:
+            # A fit that goes on has the masks of its last change, and keeps its beat.
+            return not 0.0 < progress < end or total_sparsity(self._layers) == 0.0
+        if progress >= end:
+            return last < end
         if self.frequency is not None:
             steps = _optimizer.steps_of(self.model.optimizer)
-            return steps - self._last_step >= self.frequency
-        return progress >= last + UPDATE_EVERY
+            return steps // self.frequency != self._last_step // self.frequency
+        return int(progress / UPDATE_EVERY + 1e-9) > int(last / UPDATE_EVERY + 1e-9)
 
     def _prune(self, progress):
         before = total_sparsity(self._layers)
         wanted = self.schedule(progress)
         # Data need not be looked at again where nothing more is to go, or to come.
-        changes = wanted != self._wanted or self.regrow is True
+        # Where a fit goes on, what was chosen before stays chosen.
+        splice = self.regrow is True and (
+            self._last_progress is not None or progress == 0.0
+        )
+        changes = wanted != self._wanted or splice
         if changes or not self._criterion.looks_at_more:
             self._wanted = wanted
             with self._criterion.judging(self._network, self._layers) as scores:
                 by_layer = dict(zip(map(id, self._layers), scores, strict=True))
                 for part in self._parts:
-                    part.prune(progress, self.regrow is True, by_layer)
+                    part.prune(progress, splice, by_layer)
         after = total_sparsity(self._layers)
         if self.regrow == "momentum" and progress < self.schedule.end:
             self._exchange(progress)
@@ -276,19 +290,3 @@ class IterativePruning(ProgressCallback):
                 momenta = _optimizer.momentum_of(self.model.optimizer, kernels)
                 between = part.moves_between_layers
                 exchange(layers, momenta, share, between_layers=between)
-
-    def _retrain(self, begins):
-        """Sets what differs in a fit with this callback, and sets it back."""
-        wanted = begins and self.regrow is not False
-        changed = any(layer.trains_masked != wanted for layer in self._layers)
-        for layer in self._layers:
-            layer.trains_masked = wanted
-        if self._dropout is not None:
-            changed = True
-            if begins:
-                self._dropout.install()
-            else:
-                self._dropout.remove()
-        if changed:
-            # What was traced before does otherwise.
-            self.model.make_train_function(force=True)

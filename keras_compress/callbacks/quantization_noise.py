@@ -3,6 +3,9 @@
 import math
 import warnings
 
+import numpy as np
+from keras import ops
+
 from keras_compress._copies import all_layers
 from keras_compress._validation import check_choice, check_int, check_real, invalid
 from keras_compress.callbacks._progress import ProgressCallback
@@ -26,7 +29,10 @@ class QuantizationNoise(ProgressCallback):
     By default `start` is 0 and `end` is 0: all is quantized from the first step on,
     which is plain straight-through training. The model is not compiled again: how
     values are quantized is a variable, which is saved with the model. A fit that ends
-    before `end` warns.
+    before `end` warns, and so does one at whose end weights were restored that bring an
+    earlier state back, as `EarlyStopping(restore_best_weights=True)` does: put this
+    callback behind that one, for what comes later is not seen, and give that one a
+    `start_from_epoch` behind `end`.
 
     Adds `extra_bits` and `quantized` (the part of the kernels that is quantized in
     training, in `[0, 1]`) to the logs of every epoch.
@@ -108,6 +114,23 @@ class QuantizationNoise(ProgressCallback):
                 "or call `set_noise` of the layers.",
                 stacklevel=2,
             )
+        elif changed := [x.name for x in self._layers if not self._is_set(x)]:
+            warnings.warn(
+                f"Not quantized as they were last: {', '.join(changed)}. Weights of an "
+                "earlier time were restored, and with them how values are quantized. "
+                "Let EarlyStopping start from an epoch behind `end`, or call "
+                "`set_noise` of the layers.",
+                stacklevel=2,
+            )
+
+    def _is_set(self, layer):
+        """Whether a layer still quantizes as it was told to last."""
+        if self._state is None:  # a fit of no epochs
+            return True
+        noise, rate, extra_bits = self._state
+        found = [float(ops.convert_to_numpy(x)) for x in (layer.rate, layer.finer)]
+        wanted = [float(np.float32(rate)), 2.0**extra_bits]
+        return layer.noise_name == noise and found == wanted
 
     def _state_at(self, progress):
         """What `set_noise` gets at this progress."""

@@ -10,7 +10,11 @@ import tensorflow as tf
 
 import keras_compress as kc
 from keras_compress import schedules
-from keras_compress.callbacks import CompressionLogger, IterativePruning
+from keras_compress.callbacks import (
+    CompressionLogger,
+    IterativePruning,
+    QuantizationNoise,
+)
 
 RANDOM = np.random.default_rng(0)
 INPUTS = RANDOM.standard_normal((320, 16)).astype("float32")
@@ -469,3 +473,19 @@ def test_pruning_under_a_mirrored_strategy(two_replicas):
     assert len(replicas) == 2
     for replica in replicas:
         assert np.count_nonzero(~replica.numpy()) == round(0.9 * 512)
+
+
+@pytest.mark.parametrize("start", [0.5, 0.0])
+def test_restored_states_of_quantization_are_warned_about(start):
+    model = kc.swap(
+        keras.Sequential([keras.Input((16,)), keras.layers.Dense(4, name="fc")]),
+        kc.FixedPoint(kernel=kc.QFormat(1, 6)),
+    )
+    model.compile(keras.optimizers.SGD(5.0), "mse")  # ever worse
+    stop = keras.callbacks.EarlyStopping("loss", patience=9, restore_best_weights=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(model, stop, QuantizationNoise(start=start), epochs=4)
+    found = [x for x in caught if "Not quantized as they were last: fc." in str(x)]
+    assert bool(found) == (start > 0)
+    assert (model.layers[0].noise_name == "float") == (start > 0)

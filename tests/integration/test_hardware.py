@@ -76,3 +76,33 @@ def test_what_is_no_integer_model_is_refused(tmp_path):
     (tmp_path / "there").write_text("")
     with pytest.raises(ValueError, match="nothing is yet"):
         kc.describe_hardware(model, tmp_path / "there")
+
+
+def test_operations_and_nested_layers_are_told_apart():
+    def named(tensor, name):
+        tensor._keras_history.operation.name = name
+        return tensor
+
+    def block(name):
+        inputs = keras.Input((4,))
+        wave = named(keras.ops.sin(kl.Dense(4, name="fc")(inputs)), "wave")
+        return keras.Model(inputs, wave, name=name)
+
+    inputs = keras.Input((4,), name="in")
+    sums = named(block("one")(inputs) + block("two")(inputs), "sum")
+    last = kl.Dense(2, name="fc")(named(3.0 - sums, "less"))
+    model = keras.Model(inputs, named(last * last, "end"))
+    model = kc.pack(kc.swap(model, kc.FixedPoint(kernel=Q(1, 6), inputs=Q(2, 5))))
+    layers = kc.describe_hardware(model)["layers"]
+    found = {layer["name"]: layer for layer in layers}
+    assert len(found) == len(layers)
+    known = set()
+    for layer in layers:
+        assert set(layer["inputs"]) <= known
+        known.add(layer["name"])
+    inputs = {name: found[name]["inputs"] for name in found}
+    assert (inputs["wave"], inputs["wave'"]) == (["one/fc"], ["two/fc"])
+    assert inputs["sum"] == ["wave", "wave'"]
+    assert (inputs["fc"], inputs["end"]) == (["less"], ["fc"])
+    assert found["less"]["calls"] == [{"args": [3.0, None], "kwargs": {}}]
+    assert found["end"]["kind"] == "Multiply"

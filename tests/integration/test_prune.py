@@ -376,3 +376,14 @@ def test_a_dataset_must_hold_something_and_end():
         kc.prune(net(), 0.5, criterion="activation", data=nothing)
     with pytest.raises(ValueError, match="must be a dataset that ends"):
         kc.prune(net(), 0.5, criterion="activation", data=endless)
+
+
+def test_every_glob_of_where_means_a_pruned_layer():
+    model = net()
+    with pytest.raises(
+        ValueError, match=r"`where` must be of pruned .* one, two.*three"
+    ):
+        kc.prune(model, 0.5, where=["one", "two", "three"])
+    assert all(mask.all() for mask in found_masks(model))
+    kc.prune(model, 0.5, where=["one", "t*"])
+    assert all(not mask.all() for mask in found_masks(model))

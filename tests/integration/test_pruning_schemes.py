@@ -474,3 +474,153 @@ def test_refitting_and_rewinding_weights_exclude_each_other():
             data=IMAGES,
             rewind="weights",
         )
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("pattern", [(1, 16), (4, 16)])
+def test_sparse_momentum_of_blocks_that_edges_cut_kills_no_layer(pattern, scope):
+    sides = [keras.layers.Dense(side) for side in (300, 100, 10)]
+    model = kc.swap(keras.Sequential([keras.Input((100,)), *sides]), kc.Prune(pattern))
+    model.compile("adam", "mse")
+    x, y = RANDOM.random((160, 100), "float32"), RANDOM.random((160, 10), "float32")
+    schedule = schedules.Cubic(0.9, initial=0.9)
+    pruning = IterativePruning(schedule, regrow="momentum", frequency=1, scope=scope)
+    history = model.fit(
+        *(x, y), batch_size=8, epochs=4, verbose=0, callbacks=[pruning]
+    ).history
+    if scope == "layer":
+        shares = [layer.unit_sparsity for layer in model.layers]
+        assert shares == pytest.approx([0.9] * 3, abs=0.021)
+    else:
+        block = pattern[0] * pattern[1] / 61000
+        assert history["sparsity"] == pytest.approx([0.9] * 4, abs=1.01 * block)
+
+
+@pytest.mark.parametrize(("pattern", "units"), [("2:4", 16), (None, 64)])
+def test_a_budget_is_met_where_one_cut_goes_too_far_for_a_pattern(pattern, units):
+    layers = [
+        keras.Input((8, 8, 4)),
+        keras.layers.Conv2D(8, 3),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(units, name="small"),
+    ]
+    configs = {"small": kc.Prune(pattern), "*": kc.Prune("2:4")}
+    model = kc.swap(keras.Sequential(layers), configs)
+    conv, dense = model.layers[0], model.layers[2]
+    dense.kernel.assign(0.01 * dense.kernel)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    target = {"multiply_adds": 0.6}
+    pruning = IterativePruning(schedules.Cubic(1.0), target=target, scope="global")
+    x, y = np.ones((32, 8, 8, 4)), np.ones((32, units))
+    model.fit(x, y, epochs=3, batch_size=8, verbose=0, callbacks=[pruning])
+    left = [np.count_nonzero(layer.mask) for layer in (conv, dense)]
+    spent, most = np.dot(left, [36, 1]), np.dot([288, 8 * units], [36, 1])
+    assert 0.58 * most < spent <= 0.6 * most
+
+
+@pytest.mark.parametrize("train", ["fit", "train_on_batch", "student"])
+def test_a_fit_that_is_interrupted_changes_no_later_one(train):
+    def interrupt(batch, logs):
+        raise KeyboardInterrupt
+
+    model = fitted = model_of(keras.optimizers.SGD(0.1))
+    model.get_layer("fc1").prune(sparsity=0.9)
+    before = model.get_layer("drop").call
+    if train == "student":
+        fitted = kc.Distiller(model, model_of())
+        fitted.compile("sgd", "sparse_categorical_crossentropy")
+    pruning = [
+        IterativePruning(schedules.Cubic(0.91), rescale_dropout=True, regrow=True),
+        IterativePruning(schedules.Cubic(0.91), regrow=True),
+    ]
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit(fitted, *pruning, stop)
+    mask = model.get_layer("fc1").mask.numpy()
+    kernel = model.get_layer("fc1").kernel.numpy()
+    if train == "train_on_batch":
+        model.train_on_batch(IMAGES, LABELS)
+    else:
+        fit(model, epochs=1)
+    moved = model.get_layer("fc1").kernel.numpy() != kernel
+    assert moved.any()
+    assert not moved[~mask].any()
+    assert model.get_layer("drop").call == before
+    assert "make_train_function" not in model.__dict__
+
+
+def nested():
+    """Two pruned layers called `fc`, one of them nested, and one called `weights`."""
+    inner = [keras.Input((8,)), keras.layers.Dense(8, name="fc")]
+    outer = [keras.layers.Dense(8, name="fc"), keras.layers.Dense(4, name="weights")]
+    sub = keras.Sequential(inner, name="sub")
+    model = kc.swap(keras.Sequential([keras.Input((8,)), sub, *outer]), kc.Prune())
+    model.compile("sgd", "mse")
+    return model
+
+
+def fit_nested(target):
+    model = nested()
+    pruning = IterativePruning(schedules.Constant(1.0), target=target)
+    x, y = np.ones((16, 8)), np.ones((16, 4))
+    model.fit(x, y, batch_size=4, verbose=0, callbacks=[pruning])
+    layers = [model.get_layer("sub").layers[0], *model.layers[1:]]
+    return [layer.sparsity for layer in layers]
+
+
+@pytest.mark.parametrize("first", ["fc", "*c"])
+def test_a_path_means_its_layer_whatever_globs_come_first(first):
+    target = {first: 0.75, "sub/fc": 0.25, "*": 0.5}
+    assert fit_nested(target) == [0.25, 0.75, 0.5]
+
+
+def test_a_layer_that_is_called_as_a_budget_makes_shares_unclear():
+    with pytest.raises(ValueError, match=r"layer 'weights': {'\[w\]eights': spars"):
+        fit_nested({"weights": 0.5})
+    assert fit_nested({"[w]eights": 0.5, "*": 0.25}) == [0.25, 0.25, 0.5]
+    assert fit_nested({"weights": 80}) == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"regrow": True, "frequency": 5},
+        {"regrow": True, "frequency": 4},
+        {"regrow": "momentum", "frequency": 5},
+        {"regrow": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("end", [0.2, 0.9])
+def test_a_resumed_fit_changes_masks_when_it_would_have(tmp_path, arguments, end):
+    def run(*callbacks):
+        keras.utils.set_random_seed(3)
+        model = kc.swap(
+            keras.Sequential([keras.Input((64,)), keras.layers.Dense(16, name="fc1")]),
+            kc.Prune(),
+        )
+        model.compile(keras.optimizers.Adam(0.03), "mse")
+        schedule = schedules.Cubic(0.8, initial=0.3, end=end)
+        pruning = IterativePruning(schedule, **arguments)
+        model.fit(
+            IMAGES.reshape(96, 64),
+            np.eye(16, dtype="float32")[LABELS],
+            batch_size=12,
+            epochs=5,
+            shuffle=False,
+            verbose=0,
+            callbacks=[pruning, *callbacks],
+        )
+        return model.layers[0]
+
+    def crash(epoch, logs):
+        if epoch == 2:
+            raise RuntimeError("power cut")
+
+    expected = run()
+    backup = [keras.callbacks.BackupAndRestore(tmp_path / "backup") for _ in "12"]
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(backup[0], keras.callbacks.LambdaCallback(on_epoch_end=crash))
+    found = run(backup[1])
+    np.testing.assert_array_equal(found.mask.numpy(), expected.mask.numpy())
+    np.testing.assert_array_equal(found.kernel.numpy(), expected.kernel.numpy())

@@ -600,3 +600,19 @@ def test_networks_of_every_kind_shrink(make, least):
     gone = 1.0 - new.count_params() / small.count_params()
     assert gone > least
     same_outputs(small, new)
+
+
+def test_initializers_may_be_bound_to_the_shape_that_was():
+    drawn = keras.initializers.Constant(np.ones((32, 16), "float32"))
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(32, name="one"),
+            layers.Dense(16, name="two", kernel_initializer=drawn),
+        ]
+    )
+    scrambled(model)
+    kill(model.get_layer("one"), list(range(8)))
+    new = shrink(model)
+    assert widths(new) == {"one": 24, "two": 16}
+    same_outputs(model, new)
