@@ -5,9 +5,12 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_compress._neighbours import Neighbours
+from keras_compress._rebuild import walk
 from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers.packed._integer_kernel import IntegerKernel
 from keras_compress.layers.packed._integer_steps import (
+    final_format,
     holds,
     limits_of,
     sure_rounding,
@@ -19,6 +22,7 @@ from keras_compress.layers.packed.sparse import SparseConv2D
 
 LEAST_WEIGHT = -127
 """LiteRT's weights are symmetric: there is no -128."""
+MOVING = (keras.layers.Flatten, keras.layers.Permute, keras.layers.Reshape)
 NAMED = (keras.activations.linear, keras.activations.relu)
 
 
@@ -65,6 +69,51 @@ def check_convertible(path, layer):
                 f"The {name} of layer {path!r} must saturate, round to the nearest and "
                 f"have 16 bits at most for LiteRT. Received: {format}"
             )
+    first, last = layer.pre_activation_format, layer.output_format
+    if layer.activation in NAMED and None not in (first, last) and first != last:
+        # The converter makes one of two ranges in a row.
+        raise ValueError(
+            f"The pre_activation_format and the output_format of layer {path!r} must "
+            "be one for LiteRT, which rounds once behind a sum. Received: "
+            f"{first} and {last}"
+        )
+
+
+def check_ranges(model):
+    """Raises where numbers of one format are brought to another with nothing between.
+
+    The converter makes one of two ranges in a row, and takes a wrong one.
+
+    Args:
+        model: A model whose layers passed `check_convertible`.
+
+    Raises:
+        ValueError: If formats of two layers do not go together.
+    """
+    before = Neighbours(model).before
+    for path, layer in walk(model):
+        if not isinstance(layer, IntegerKernel):
+            continue
+        for given in filter(None, map(final_format, _sources(layer, before))):
+            if _scale_of(given) != _scale_of(layer.input_format):
+                raise ValueError(
+                    f"The input_format of layer {path!r} must have the fraction bits "
+                    "and the sign of the outputs that it gets, for LiteRT. Received: "
+                    f"{layer.input_format}, behind {given}"
+                )
+
+
+def _sources(layer, before):
+    """The integer layers that are met first, past those that only move numbers."""
+    for other in before(layer):
+        if type(other) in MOVING:
+            yield from _sources(other, before)
+        elif isinstance(other, IntegerKernel):
+            yield other
+
+
+def _scale_of(format):
+    return format.fraction_bits, tensor_limits(format)
 
 
 def gives_steps(layer):

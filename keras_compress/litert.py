@@ -17,6 +17,7 @@ from keras import ops
 from keras_compress._litert_layers import (
     RangedKernel,
     check_convertible,
+    check_ranges,
     gives_steps,
     plain_layer,
     tensor_limits,
@@ -38,7 +39,9 @@ class LiteRTFile:
     Args:
         path: The file, a `pathlib.Path`.
         layers: Mapping from the path of each layer with weights to `"int8"`,
-            `"int16 x int8"` (16 bits for inputs and outputs) or `"float32"`.
+            `"int16 x int8"` (16 bits for inputs and outputs) or `"float32"`; behind the
+            first two `", bias rounded"` where a bias without a format lies between
+            the steps of the sums.
         largest_difference: Largest absolute difference between the outputs of the file
             and of the model on `data`; `None` without them.
     """
@@ -73,7 +76,8 @@ def export_litert(model, path, *, data=None):
     the outputs are the packed model's bit for bit where XNNPACK runs them, as it does
     by default in TensorFlow 2.21 and LiteRT 2. LiteRT's kernels for 16 bits, and its
     own for 8, which TensorFlow 2.18 takes, round halves away from zero, and so may be
-    one step of the output's format off.
+    one step of the output's format off. A bias without a format is rounded to the
+    steps of the sums.
 
     All else is computed in float32: layers whose outputs have no format (the last one,
     after `choose_formats`) or have an activation other than ReLU, on weights that are
@@ -95,8 +99,9 @@ def export_litert(model, path, *, data=None):
 
     Raises:
         ValueError: If a layer has what LiteRT has not (weights of -128 or of 16 bits,
-            a format that wraps or rounds down, packed bits), is not packed yet, or is
-            made of operations that LiteRT lacks; or `path` exists or cannot be written.
+            a format that wraps or rounds down, two formats in a row, packed bits), is
+            not packed yet, or is made of operations that LiteRT lacks; or `path` exists
+            or cannot be written.
 
     Example:
 
@@ -119,6 +124,7 @@ def export_litert(model, path, *, data=None):
         raise invalid("path", "a path where nothing is yet", str(path))
     for name, layer in walk(model):
         check_convertible(name, layer)
+    check_ranges(model)
     content = _converted(rebuild(model, _replaced))
     layers = _kinds(model, content)
     difference = None if data is None else _difference(model, content, data)
@@ -169,7 +175,18 @@ def _kinds(model, content):
         if gives_steps(layer) and _has(constants, layer):
             wide = tensor_limits(layer.input_format)[0] == 16
             found[name] = "int16 x int8" if wide else "int8"
+            if _is_bias_rounded(layer):
+                found[name] += ", bias rounded"
     return found
+
+
+def _is_bias_rounded(layer):
+    """Whether a bias without a format lies between the steps of the sums."""
+    if layer.float_bias is None:
+        return False
+    fractions = ops.convert_to_numpy(layer.fractions).astype(int)
+    steps = np.ldexp(ops.convert_to_numpy(layer.float_bias), fractions)
+    return bool(np.any(steps != np.rint(steps)))
 
 
 def _has(constants, layer):
@@ -223,11 +240,14 @@ def _difference(model, content, data):
     arrays = {name: np.asarray(given[name]) for name in names}
     details = run.get_input_details()
     found = run(**{x: arrays[x].astype(details[x]["dtype"]) for x in names})
-    found = [found[name] for name in sorted(found, key=lambda x: (len(x), x))]
-    expected = keras.tree.flatten(
-        model.predict(data if isinstance(data, dict) else arrays[names[0]], verbose=0)
-    )
-    pairs = zip(found, expected, strict=True)
+    given = data if isinstance(data, dict) else arrays[names[0]]
+    expected = model.predict(given, verbose=0)
+    if isinstance(expected, dict) and set(expected) == set(found):
+        pairs = [(found[name], expected[name]) for name in found]
+    else:
+        # Others are numbered: output_2 stands before output_10.
+        in_order = [found[x] for x in sorted(found, key=lambda x: (len(x), x))]
+        pairs = zip(in_order, keras.tree.flatten(expected), strict=True)
     return max(float(np.max(np.abs(one - other), initial=0.0)) for one, other in pairs)
 
 

@@ -10,14 +10,20 @@ from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import check_model, rebuild, walk
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.analysis.formats import Formats
-from keras_compress.analysis.samples import KINDS, sample_layers
+from keras_compress.analysis.samples import (
+    KINDS,
+    kept_weights,
+    masked_kernel,
+    sample_layers,
+)
+from keras_compress.analysis.sums import fit_sums
 from keras_compress.functional.calibration import (
     METHODS,
     fitting_format,
-    integer_bits_for,
     spread_bits,
 )
 from keras_compress.functional.q_format import QFormat
+from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers.fixed_point import FixedPoint
 from keras_compress.report.model_inputs import batches_of, fitted
 from keras_compress.swap import matching
@@ -50,9 +56,10 @@ def choose_formats(
     post-training quantization: no training, no labels.
 
     Biases get the precision of the accumulator, which costs nothing: as many fraction
-    bits as kernel and inputs have together. The outputs of the model's last layers
-    stay floats. Fold batch normalisations into the layers before them first, by
-    `keras_compress.fold_batch_normalization`.
+    bits as kernel and inputs have together. Where sums of that precision would need
+    more than the 32 bits that packed layers have, the kernel, or that channel, gets
+    fewer. The outputs of the model's last layers stay floats. Fold batch normalisations
+    into the layers before them first, by `keras_compress.fold_batch_normalization`.
 
     Args:
         model: A built Sequential or Functional model, trained. It is left as it is.
@@ -60,8 +67,9 @@ def choose_formats(
             them; some hundred examples do.
         bits: Integer in `[2, 16]`, of a weight, the sign among them; with
             `spread="loss"` their mean over all weights.
-        activation_bits: Integer in `[2, 16]`, of inputs, sums and outputs. Defaults to
-            `bits`, and to 8 where weights have bits of their own.
+        activation_bits: Integer in `[2, 16]`, of inputs, sums and outputs; without a
+            sign 15 at most, as packed. Defaults to `bits`, and to 8 where weights have
+            bits of their own.
         where: As of `swap`: which layers.
         kinds: Which values get formats, of `"kernel"`, `"bias"`, `"inputs"`,
             `"pre_activations"` and `"outputs"`.
@@ -138,7 +146,11 @@ def choose_formats(
                     sample[kind], activation_bits, unsigned, fit
                 )
         if "bias" in kinds and layer.bias is not None:
-            formats["bias"] = _bias_format(formats, sample["bias"], activation_bits)
+            formats["bias"] = fitting_format(
+                sample["bias"].numbers, activation_bits + 8
+            )
+        if "inputs" in kinds:
+            formats = _fit_sums(layer, formats)
         chosen.append((path, formats, sample))
     # A name matches inside other models, too: those are to be taken first.
     found = Formats()
@@ -152,17 +164,19 @@ def choose_formats(
 
 
 def _kernel_format(layer, bits, per_channel, fit):
-    kernel = ops.convert_to_numpy(layer.kernel).astype("float64")
+    kernel = masked_kernel(layer)
     if not np.isfinite(kernel).all():
         raise ValueError(f"The kernel of layer {layer.name!r} must be finite.")
     if not per_channel:
-        return fitting_format(kernel, bits, **fit)
-    columns = kernel.reshape(-1, kernel.shape[-1]).T
+        return fitting_format(kept_weights(layer), bits, **fit)
+    columns = [kept_weights(layer, i) for i in range(kernel.shape[-1])]
     return QFormat.per_channel([fitting_format(x, bits, **fit) for x in columns])
 
 
 def _activation_format(sample, bits, unsigned, fit):
     signed = not unsigned or sample.low < 0.0
+    # Rows of integers are int16.
+    bits = bits if signed else min(bits, 15)
     if not np.isfinite(sample.largest):
         raise invalid("calibration_data", "what gives finite numbers", "infinite ones")
     return fitting_format(
@@ -170,17 +184,11 @@ def _activation_format(sample, bits, unsigned, fit):
     )
 
 
-def _bias_format(formats, sample, bits):
-    """As many fraction bits as products have, in at most 32 bits."""
-    integers = max(0, integer_bits_for(sample.largest) + 1)
-    if "inputs" not in formats:
-        return fitting_format(sample.numbers, bits + 8)
-    fractions = np.add(formats["kernel"].fraction_bits, formats["inputs"].fraction_bits)
-    fractions = np.maximum(np.minimum(fractions, 30 - integers), 1 - integers)
-    if fractions.ndim == 0:
-        return QFormat(integers, int(fractions))
-    fractions = tuple(int(x) for x in fractions)
-    return QFormat((integers,) * len(fractions), fractions)
+def _fit_sums(layer, formats):
+    bias = None
+    if "bias" in formats:
+        bias = ops.convert_to_numpy(layer.bias).astype("float64")
+    return fit_sums(formats, masked_kernel(layer), bias, layer.activation)
 
 
 def _spread(model, layers, data, bits, max_bytes, kernel_format):
@@ -189,6 +197,10 @@ def _spread(model, layers, data, bits, max_bytes, kernel_format):
     copies = {
         id(old): new for old, new in zip(_leaves(model), _leaves(copy), strict=True)
     }
+    for layer in layers:
+        if is_fixed_point(layer):
+            # Else its old formats would round what new ones give.
+            copies[id(layer)].set_noise("float")
     data = next(batches_of(fitted(model, data, "calibration_data"), COMPARED))
     data = keras.tree.map_structure(ops.convert_to_tensor, data)
 

@@ -8,6 +8,8 @@ import numpy as np
 from keras import ops
 
 from keras_compress._validation import invalid
+from keras_compress.layers._fixed_point_kernel import is_fixed_point
+from keras_compress.layers.pruned import is_pruned
 from keras_compress.report.model_inputs import batches_of, fitted
 from keras_compress.report.recorder import variables_restored, watched
 
@@ -69,7 +71,7 @@ def sample_layers(model, layers, data):
             raise invalid("calibration_data", "finite numbers", "NaN or infinite ones")
     found = [{kind: Sample() for kind in KINDS} for _ in layers]
     for layer, sample in zip(layers, found, strict=True):
-        sample["kernel"].add(ops.convert_to_numpy(layer.kernel), MOST)
+        sample["kernel"].add(masked_kernel(layer), MOST)
         if layer.bias is not None:
             sample["bias"].add(ops.convert_to_numpy(layer.bias), MOST)
     by_layer = {id(layer): sample for layer, sample in zip(layers, found, strict=True)}
@@ -92,7 +94,39 @@ def sample_layers(model, layers, data):
     with contextlib.ExitStack() as stack:
         stack.enter_context(variables_restored(model))
         for layer in layers:
+            if is_fixed_point(layer):
+                # Old formats would cut off what new ones are chosen for.
+                layer.set_noise("float")
             stack.enter_context(watched(layer, watch))
         for batch in batches_of(data, BATCH):
             model(keras.tree.map_structure(ops.convert_to_tensor, batch))
     return found
+
+
+def masked_kernel(layer):
+    """The weights of a layer as float64, zeros where a mask hides them."""
+    kernel = ops.convert_to_numpy(layer.kernel).astype("float64")
+    return np.where(_mask(layer), kernel, 0.0)
+
+
+def kept_weights(layer, unit=None):
+    """The weights that no mask hides, of all units or of one; a zero if there are none.
+
+    Args:
+        layer: As of `sample_layers`.
+        unit: Integer or `None`.
+
+    Returns:
+        Float64 array of one axis.
+    """
+    kernel, mask = masked_kernel(layer), _mask(layer)
+    if unit is not None:
+        kernel, mask = kernel[..., unit], mask[..., unit]
+    kept = kernel[mask]
+    return kept if kept.size else np.zeros(1)
+
+
+def _mask(layer):
+    if is_pruned(layer):
+        return ops.convert_to_numpy(layer.mask)
+    return np.ones(layer.kernel.shape, bool)

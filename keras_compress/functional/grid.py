@@ -33,6 +33,12 @@ def to_grid(x, format, *, finer=1.0, seed=None):
         return ops.cast(ops.where(ops.abs(scaled) < 2.0**53, found, x), dtype)
     count = _constant(powers_of_two(format.integer_bits), exact) * scale
     low = -count if format.signed else ops.zeros_like(count)
+    if format.overflow == "wrap":
+        # Floats so large are whole turns; times the scale they might be infinite.
+        turn = 2.0 ** (53 if exact == "float64" else 24) * (count - low) * step
+        size = ops.abs(x)
+        whole = ops.logical_and(size >= turn, size < float("inf"))
+        scaled = ops.where(whole, ops.zeros_like(x), scaled)
     # The largest integer below that is a float: 2**25 - 1 is no float32.
     gap = count * (2.0**-53 if exact == "float64" else 2.0**-24)
     high = count - ops.maximum(ops.ones_like(count), gap)

@@ -86,10 +86,10 @@ def test_channels_are_better_than_one_format():
     model = two_layers()
     scale = 2.0 ** np.arange(-16, 16) / 2**6
     model.layers[0].kernel.assign(model.layers[0].kernel.numpy() * scale)
-    one = choose_formats(model, DATA, bits=6, where="fc1", activation_bits=16)
-    each = choose_formats(
-        model, DATA, bits=6, where="fc1", activation_bits=16, per_channel=True
-    )
+    # A bias, or outputs, would leave no room for such small weights.
+    own = {"where": "fc1", "kinds": ("kernel", "inputs")}
+    one = choose_formats(model, DATA, bits=6, **own)
+    each = choose_formats(model, DATA, bits=6, **own, per_channel=True)
     assert each["fc1"].kernel.channels == 32
     kernel = model.layers[0].kernel.numpy()
     for q, largest in ((one["fc1"].kernel, 1.0), (each["fc1"].kernel, 0.1)):
@@ -184,3 +184,71 @@ def test_bad_data_are_refused(data, match):
 def test_bad_arguments_are_refused(arguments, match):
     with pytest.raises(ValueError, match=match):
         choose_formats(two_layers(), DATA, **arguments)
+
+
+def with_bias(value):
+    model = two_layers()
+    model.layers[0].bias.assign(np.full(32, value))
+    return model
+
+
+def dead_column(weight):
+    model = with_bias(0.1)
+    kernel = model.layers[0].kernel.numpy()
+    kernel[:, 2] = weight
+    model.layers[0].kernel.assign(kernel)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "scale", "arguments"),
+    [
+        (two_layers, 1.0, {"bits": 16}),
+        (two_layers, 1.0, {"bits": 4, "activation_bits": 16}),
+        (lambda: with_bias(0.7), 1e5, {}),
+        (lambda: with_bias(0.3), 1e-8, {}),
+        (lambda: with_bias(0.3), 1e-6, {"per_channel": True}),
+        (lambda: dead_column(1e-7), 1.0, {"per_channel": True}),
+        (lambda: dead_column(1e-12), 1.0, {"per_channel": True}),
+        (lambda: dead_column(0.0), 1.0, {"per_channel": True}),
+    ],
+)
+def test_what_is_chosen_can_be_packed(model, scale, arguments):
+    model, data = model(), (scale * DATA).astype("float32")
+    small = kc.swap(model, choose_formats(model, data, **arguments))
+    exact, expected = model(data).numpy(), small(data).numpy()
+    # Sums of 16 bits are not exact in float32: steps of outputs may be others.
+    np.testing.assert_allclose(kc.pack(small)(data), expected, rtol=1e-5, atol=2e-4)
+    bits = arguments.get("bits", 8)
+    assert np.abs(expected - exact).max() < 16 * 2.0**-bits * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("hidden", [50.0, np.nan])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_weights_behind_a_mask_do_not_count(hidden, per_channel):
+    model = kc.swap(two_layers(), {"fc1": kc.Prune()})
+    layer = model.layers[0]
+    kernel, mask = layer.kernel.numpy(), np.ones((12, 32), bool)
+    mask[:, :16] = mask[:6] = False
+    layer.mask.assign(mask)
+    settings = {"per_channel": per_channel, "method": "percentile", "percentile": 90}
+    layer.kernel.assign(np.where(mask, kernel, hidden))
+    formats = choose_formats(model, DATA, **settings)
+    layer.kernel.assign(np.where(mask, kernel, 7.0))
+    other = choose_formats(model, DATA, **settings)
+    assert dict(formats) == dict(other)
+    seen = formats["fc1"].kernel.channel(20)
+    wide = fitting_format(kernel[mask], 8, method="percentile", percentile=90)
+    assert per_channel or seen == wide
+    choose_formats(model, DATA, spread="loss", bits=4)
+
+
+def test_formats_that_a_model_has_do_not_hide_its_numbers():
+    model = two_layers()
+    narrow = kc.QFormat(-2, 4)
+    config = kc.FixedPoint(narrow, narrow, narrow, narrow, narrow)
+    small = kc.swap(model, config)
+    for settings in ({}, {"spread": "loss", "bits": 4}):
+        found = choose_formats(small, DATA, **settings)
+        assert found == choose_formats(model, DATA, **settings)
+    assert small.layers[0].noise_name == "rounding"

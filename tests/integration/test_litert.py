@@ -147,6 +147,11 @@ def refused():
     yield "Layer 'a' has weights of 16 bits", kc.pack(kc.swap(mlp(), wide))
     floor = kc.FixedPoint(Q(0, 7), inputs=Q(2, 5, rounding="floor"))
     yield "input_format of layer 'a'", kc.pack(kc.swap(mlp(), floor))
+    pair = kc.FixedPoint(Q(0, 7), Q(1, 9), Q(2, 5), Q(3, 2), Q(1, 5))
+    yield "output_format of layer 'a' must be one", kc.pack(kc.swap(mlp(), pair))
+    finer = kc.FixedPoint(Q(0, 7), Q(1, 9), Q(0, 7), outputs=Q(2, 5))
+    model = kc.pack(kc.swap(mlp(), {"a": BYTES, "b": finer}))
+    yield "input_format of layer 'b' must have the fraction bits", model
     model = mlp()
     kernel = model.get_layer("b").kernel
     kernel.assign(np.where(kernel == np.min(kernel), -1.0, kernel))
@@ -169,3 +174,21 @@ def test_a_path_that_cannot_be_written_leaves_nothing(tmp_path):
         kc.export_litert(packed, tmp_path / "there")
     with pytest.raises(ValueError, match="writable"):
         kc.export_litert(packed, tmp_path / "missing" / "model.tflite")
+
+
+@pytest.mark.parametrize("units", [4, 5])
+def test_outputs_are_compared_by_name(units, tmp_path):
+    inputs = keras.Input((8,))
+    hidden = kl.Dense(8, activation="relu")(inputs)
+    # Keras sorts them by name, LiteRT's runner has no order of its own.
+    outputs = {"bb": kl.Dense(4)(hidden), "c": kl.Dense(units)(hidden)}
+    packed = chosen(keras.Model(inputs, outputs))
+    file = kc.export_litert(packed, tmp_path / "a.tflite", data=data_of(packed))
+    assert file.largest_difference < (1e-5 if HAS_XNNPACK else 0.1)
+
+
+def test_a_bias_without_a_format_is_said_to_be_rounded(tmp_path):
+    config = kc.FixedPoint(Q(0, 7), inputs=Q(2, 5), outputs=Q(2, 5))
+    packed = kc.pack(kc.swap(mlp(), config))
+    file = kc.export_litert(packed, tmp_path / "a.tflite")
+    assert file.layers["a"] == "int8, bias rounded"

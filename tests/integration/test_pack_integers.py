@@ -1,5 +1,8 @@
 """Fixed-point models packed: whole numbers in memory, on disk and between layers."""
 
+import math
+from fractions import Fraction
+
 import keras
 import numpy as np
 import pytest
@@ -385,3 +388,112 @@ def test_post_training_quantization_in_one_call():
     exact = model.predict(data, verbose=0)
     error = np.linalg.norm(packed(data) - exact) / np.linalg.norm(exact)
     assert error < 0.03
+
+
+def nested(kind):
+    """Layers of integers before, in and behind a nested model."""
+    inner = keras.Input((40,))
+    fc = kl.Dense(33, activation="relu", name="fc2")
+    if kind == "sequential":
+        part = keras.Sequential([inner, fc, kl.Dense(40, activation="relu")])
+    elif kind == "functional":
+        part = keras.Model(inner, kl.Dense(40, activation="relu")(fc(inner)))
+    else:
+        part = keras.Model(inner, [inner, kl.Dense(40, activation="relu")(fc(inner))])
+    inputs = keras.Input((20,))
+    outputs = part(kl.Dense(40, activation="relu", name="fc1")(inputs))
+    outputs = part(outputs) if kind != "shortcut" else outputs[0]
+    model = keras.Model(inputs, kl.Dense(5, name="fc3")(outputs))
+    for variable in model.trainable_variables:
+        variable.assign(RANDOM.standard_normal(variable.shape) / 6)
+    return kc.swap(model, FULL)
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional", "shortcut"])
+def test_integers_stay_inside_a_nested_model(kind):
+    # Keras casts what crosses its border to the floats of its InputLayer.
+    packed = check(nested(kind))
+    layers = [x for x in packed._flatten_layers() if hasattr(x, "bits")]
+    gives = [x.name for x in layers if x.gives_integers]
+    assert gives == ([] if kind == "shortcut" else ["fc2"])
+
+
+def test_activations_keep_their_weights(tmp_path):
+    model = fixed([kl.Dense(9, activation=kl.PReLU()), kl.Dense(5)], (20,), FULL)
+    model(inputs_of(model))  # which builds the activation
+    model.layers[0].activation.alpha.assign(np.linspace(-1, 1, 9))
+    packed = check(model)
+    packed.save(tmp_path / "packed.keras")
+    loaded = keras.models.load_model(tmp_path / "packed.keras")
+    x = inputs_of(model)
+    np.testing.assert_array_equal(loaded(x), model(x))
+
+
+class MeanPooling(kl.MaxPooling2D):
+    """A subclass that hands on other numbers."""
+
+    def call(self, inputs):
+        return 1.7 * keras.ops.mean(inputs, axis=(1, 2), keepdims=True)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], 1, 1, shape[3])
+
+
+@pytest.mark.parametrize(
+    ("between", "arguments"),
+    [
+        (kl.Dropout(0.5, seed=1), {"training": True}),
+        (kl.GaussianNoise(0.1, seed=1), {"training": True}),
+        (MeanPooling(), {}),
+    ],
+)
+def test_layers_that_change_numbers_get_no_integers(between, arguments):
+    inputs = keras.Input((6, 6, 3))
+    hidden = kl.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+    hidden = kl.Flatten()(between(hidden, **arguments))
+    model = kc.swap(keras.Model(inputs, kl.Dense(3, name="fc")(hidden)), FULL)
+    packed = kc.pack(model)
+    assert not packed.get_layer("conv").gives_integers
+    assert not packed.get_layer("fc").takes_integers
+    if not arguments:
+        check(model)
+
+
+def test_stochastic_rounding_is_for_training():
+    q = Q(2, 3, rounding="stochastic")
+    config = kc.FixedPoint(
+        kernel=Q(0, 5), bias=Q(1, 5), inputs=Q(2, 5), pre_activations=q, outputs=q
+    )
+    for activation in ("relu", "softsign"):
+        packed = check(fixed(mlp(activation), (20,), config))
+        assert packed.layers[0].output_format == Q(2, 3)
+
+
+def test_steps_that_float32_has_not_are_refused():
+    layer = IntegerDense(1, input_format=Q(-60, 63))
+    layer.build((None, 3))
+    with pytest.raises(ValueError, match=r"`fractions` must be at most 126.*=127"):
+        layer.fill(np.ones((3, 1), int), 127)
+    layer.fill(np.ones((3, 1), int), 126)
+
+
+def test_a_wrapper_that_looks_at_the_kernel_is_refused():
+    layer = kl.SpectralNormalization(kl.Dense(6, name="fc"))
+    model = kc.swap(keras.Sequential([keras.Input((8,)), layer]), FULL)
+    with pytest.raises(ValueError, match="cannot be packed inside a wrapper"):
+        kc.pack(model)
+
+
+def test_large_numbers_wrap_as_integers_do():
+    x = np.array([1e38, -1e38, 3e8, -7.3, 2.0**100 * 1.5, 0.1, np.nan], np.float32)
+    for q in (Q(3, 4, overflow="wrap"), Q(2, 28, False, "wrap", "floor")):
+        count = 2 ** (q.integer_bits + q.fraction_bits + q.signed)
+        found = q.quantize(x)
+        assert np.isnan(found[-1])
+        for one, number in zip(x[:-1], found, strict=False):
+            scaled = Fraction(float(one)) * 2**q.fraction_bits
+            code = math.floor(scaled) if q.rounding == "floor" else round(scaled)
+            below = count // 2 if q.signed else 0
+            code = (code + below) % count - below
+            # Of a format wider than float32, the nearest float.
+            assert number == pytest.approx(code / 2**q.fraction_bits, rel=2**-23)

@@ -12,11 +12,13 @@ from keras_compress.layers._fixed_point_kernel import check_format
 from keras_compress.layers.packed._integer_steps import (
     integer_steps,
     limits_of,
-    sure_rounding,
+    sure_format,
 )
 from keras_compress.layers.packed._native_layer import NativeLayer
 from keras_compress.layers.packed._storage import StoredIntegers
 from keras_compress.ops.integer import integer_matmul, powers_of_two
+
+MOST_FRACTION_BITS = 126
 
 
 class IntegerKernel(StoredIntegers, NativeLayer):
@@ -43,16 +45,17 @@ class IntegerKernel(StoredIntegers, NativeLayer):
         gives_integers=False,
         **kwargs,
     ):
-        self.input_format = check_format("input_format", input_format)
+        # Stochastic rounding is for training: the trained layer drops it, too.
+        self.input_format = sure_format(check_format("input_format", input_format))
         self.bits = check_choice("bits", bits, integers.BITS)
         if blocks is not None:
             check_int("blocks", blocks, minimum=0)
             check_choice("bits", bits, (8,))
         self.blocks = blocks
-        self.pre_activation_format = check_format(
-            "pre_activation_format", pre_activation_format
+        self.pre_activation_format = sure_format(
+            check_format("pre_activation_format", pre_activation_format)
         )
-        self.output_format = check_format("output_format", output_format)
+        self.output_format = sure_format(check_format("output_format", output_format))
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
         self.use_float_bias = float_bias
@@ -99,7 +102,8 @@ class IntegerKernel(StoredIntegers, NativeLayer):
 
         Raises:
             ValueError: If the layer is not built, a shape or the number of blocks does
-                not fit, or a sum may need more than 32 bits.
+                not fit, a sum may need more than 32 bits, or its steps are out of the
+                range of float32.
         """
         self._check_built()
         codes = np.asarray(codes)
@@ -111,6 +115,10 @@ class IntegerKernel(StoredIntegers, NativeLayer):
         low, high = limits_of(self.input_format)
         bits = integers.accumulator_bits(codes, low, high, bias)
         fractions = np.broadcast_to(fractions, (units,))
+        most = int(np.abs(fractions).max(initial=0))
+        if most > MOST_FRACTION_BITS:
+            expected = f"at most {MOST_FRACTION_BITS}, as float32 has such steps"
+            raise invalid("fractions", f"{expected}, for {self.name!r}", most)
         if self.steps:
             shifts = fractions - self.steps[0].fraction_bits
             farthest = shifts[np.abs(shifts).argmax()]
@@ -151,7 +159,7 @@ class IntegerKernel(StoredIntegers, NativeLayer):
             "bits": self.bits,
             "fraction_bits": self.input_format.fraction_bits,
             "limits": (low, high),
-            "rounding": sure_rounding(self.input_format.rounding),
+            "rounding": self.input_format.rounding,
         }
         if self.blocks is not None:
             where = (self.indices, self.starts)

@@ -1,6 +1,10 @@
 """From sums to outputs in whole numbers: which steps, and when there are such."""
 
+import dataclasses
+
 import keras
+
+from keras_compress.functional import integers
 
 
 class Step:
@@ -72,3 +76,46 @@ def limits_of(format):
 def sure_rounding(rounding):
     """Stochastic rounding is for training."""
     return "nearest_even" if rounding == "stochastic" else rounding
+
+
+def sure_format(format):
+    """A format, or `None`, that rounds the same way each time."""
+    if format is None:
+        return None
+    return dataclasses.replace(format, rounding=sure_rounding(format.rounding))
+
+
+def steps_of(layer):
+    """The `integer_steps` of a fixed-point layer."""
+    return integer_steps(
+        layer.activation,
+        layer.pre_activation_format,
+        layer.output_format,
+        layer.bias is not None and layer.bias_format is None,
+    )
+
+
+def final_format(layer):
+    """The format of the numbers that a fixed-point layer gives, if they have one."""
+    linear = layer.activation in (keras.activations.linear, keras.activations.relu)
+    if layer.output_format is not None:
+        return layer.output_format
+    return layer.pre_activation_format if linear else None
+
+
+def contains(outer, inner):
+    """Whether every number of a format is one of another."""
+    if outer.fraction_bits < inner.fraction_bits:
+        return False
+    wide = outer.integer_bits is None or outer.max >= inner.max
+    return wide and outer.min <= inner.min
+
+
+def bits_of(codes):
+    """The fewest bits of a kernel that hold these weights, `None` where none do."""
+    for bits in sorted(integers.BITS):
+        half = 1 << (bits - 1)
+        if codes.min(initial=0) >= -half and codes.max(initial=0) < half:
+            if bits > 4 or len(codes) <= integers.MOST_INPUTS_OF_4_BITS:
+                return bits
+    return None

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_compress._validation import check_choice, check_int
 from keras_compress.layers.packed._integer_kernel import IntegerKernel
-from keras_compress.layers.packed._integer_steps import limits_of, sure_rounding
+from keras_compress.layers.packed._integer_steps import limits_of
 from keras_compress.layers.packed._windows import output_sizes, pair
 from keras_compress.ops.integer import integer_patches
 
@@ -147,7 +147,7 @@ class IntegerConv2D(IntegerKernel):
                 dilations=self.dilation_rate,
                 fraction_bits=self.input_format.fraction_bits,
                 limits=limits_of(self.input_format),
-                rounding=sure_rounding(self.input_format.rounding),
+                rounding=self.input_format.rounding,
             )
         )
         if self.data_format == "channels_first":
