@@ -3,7 +3,8 @@
     taskset -c 1 python benchmarks/bench_bitwise.py
 
 Float32 in, float32 out: packing the inputs is part of it. `share` is that of the
-roofline of an XOR, a popcount and an addition for every 32 weights, measured here.
+roofline of an XOR, a popcount and an addition for every 32 weights, measured here. With
+`--threads 2`, `alone` is the kernel on one thread, in turns with that on two.
 See README.md beside this file for what the other columns count.
 """
 
@@ -138,6 +139,12 @@ def row(args, kernel, shape, batch):
         columns["product"] = kernel.call(packed, shape[0], weights, bias, outputs)
         columns["ternary"] = kernel.call(inputs, shape[0], ternary, bias, outputs)
         columns["bits"] = kernel.call(packed, shape[0], weights, bias, bits)
+        if args.threads > 1:
+            columns["alone"] = lambda: (
+                kernel.library.kc_set_threads(1),
+                native(),
+                kernel.library.kc_set_threads(args.threads),
+            )
     x, w, b = (tf.constant(array) for array in (inputs, matrix, bias))
 
     def floats(x, w):
@@ -194,6 +201,8 @@ def main():
                 work = shape[0] * shape[1] * batch
                 line["share"] = work / found["product"] / limit / args.threads
                 line["ternary / kernel"] = found["ternary"] / found["kernel"]
+            if "alone" in found:
+                line["alone / kernel"] = found["alone"] / found["kernel"]
             if "op" in found:
                 line["tf / op"] = found["tf"] / found["op"]
                 line["eager"] = found["tf eager"] / found["op eager"]
