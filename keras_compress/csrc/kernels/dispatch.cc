@@ -7,8 +7,7 @@
 
 #include <atomic>
 
-#if defined(__x86_64__) && defined(__linux__) && \
-    !defined(KERAS_COMPRESS_NO_AMX)
+#if defined(__x86_64__) && defined(__linux__) && !defined(KERAS_COMPRESS_NO_AMX)
 #define KC_AMX 1
 #include <sys/syscall.h>
 #include <unistd.h>
