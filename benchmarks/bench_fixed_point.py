@@ -34,7 +34,11 @@ OURS = ("int8", "int4", "blocks", "w8a16", "w16a16", "codes", "op", "blocks op")
 
 def arguments():
     parser = bench_parser(__doc__, rounds=11)
-    parser.add_argument("--levels", action="store_true", help="int8, every SIMD level")
+    parser.add_argument(
+        "--levels",
+        action="store_true",
+        help="int8, every SIMD level; AVX2 with inputs of 7 bits, too",
+    )
     parser.add_argument("--batch", type=int, help="this batch alone")
     parser.add_argument(
         "--warm", action="store_true", help="each turn begins with an untimed call"
@@ -168,6 +172,12 @@ def row(args, library, shape, batch):
         for level in range(library.kc_num_levels()):
             name = library.kc_level_name(level).decode()
             columns[name] = lambda level=level: (library.kc_set_level(level), native())
+            if name == "avx2":
+                seven = Layer(matrix, 8, 4, (-64, 63)).call(library, inputs, outputs)
+                columns["avx2, 7 bits"] = lambda level=level: (
+                    library.kc_set_level(level),
+                    seven(),
+                )
     else:
         for name, layer in layers.items():
             columns[name] = layer.call(library, inputs, outputs)

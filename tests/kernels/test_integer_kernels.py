@@ -162,20 +162,25 @@ def test_sums_up_to_the_last_bit(name, bits):
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("limits", [(-128, 127), (0, 255), (-7, 7), (-32768, 32767)])
+@pytest.mark.parametrize(
+    "limits",
+    [(-128, 127), (0, 255), (-7, 7), (-64, 63), (0, 127), (-65, 63), (-32768, 32767)],
+)
 @pytest.mark.parametrize("rounding", integers.ROUNDINGS)
-@pytest.mark.parametrize("form", [(8, None), (8, True), (16, None)])
+@pytest.mark.parametrize("form", [(8, None), (8, True), (4, None), (16, None)])
 def test_floats_become_integers_on_the_way(name, limits, rounding, form):
     random = np.random.default_rng(0)
     x = (random.standard_normal((9, 50)) * limits[1] / 8).astype(np.float32)
     x[0, :8] = [np.inf, -np.inf, 0.0625, 0.1875, -0.0625, 1e30, -1e30, -0.0]
-    codes = random.integers(-8, 8, (50, 33))
-    bias = np.zeros(33, np.int32)
+    # Many at the ends of the range, where instructions saturate.
+    limit = 8 if form[0] == 4 else 128
+    codes = random.integers(-3 * limit, 3 * limit, (50, 33)).clip(-limit, limit - 1)
+    bias = random.integers(-1000, 1000, 33).astype(np.int32)
     given = {"fraction": 3, "limits": limits, "rounding": rounding}
     given |= dict(zip(("bits", "blocks"), form, strict=True))
     found = native_integer.matmul(name, x, codes, bias, **given)
     rows = integers.from_floats(x, 3, *limits, rounding)
-    np.testing.assert_array_equal(found, rows @ codes)
+    np.testing.assert_array_equal(found, rows @ codes + bias)
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -1,6 +1,7 @@
 // The integer product with AVX2, exact at 8 bits and at 16.
 //   _mm256_madd_epi16      VPMADDWD (YMM, YMM, YMM)
 //   _mm256_cvtepi8_epi16   VPMOVSXBW (YMM, XMM)
+//   _mm256_maddubs_epi16   VPMADDUBSW (YMM, YMM, YMM), for inputs of 7 bits
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
@@ -14,7 +15,7 @@ namespace {
 #include "integer_lanes.h"
 
 // VPMADDUBSW, which takes bytes, saturates where both are of 8 bits; words do
-// not, and take as many multiplications.
+// not, and take twice as many multiplications.
 struct Lanes8 : Rows16<Lanes8> {
   static constexpr int kUnits = 8;
   static constexpr int kInputs = 4;
@@ -97,10 +98,115 @@ struct Words8 : Rows16<Words8> {
   }
 };
 
+constexpr int32_t kMiddle = 64;
+
+bool IsUnsigned(const IntegerRows& rows) { return rows.low >= 0.0f; }
+
+// Whether all inputs have 7 bits, with a sign or without one.
+bool AreSeven(const IntegerRows& rows) {
+  return rows.kind == kIntegerFloat &&
+         (IsUnsigned(rows) ? rows.high <= 127.0f
+                           : rows.low >= -64.0f && rows.high <= 63.0f);
+}
+
+// Inputs of 7 bits as unsigned bytes, with 64 added if they have a sign: two
+// products with weights of 8 bits fit into 16. Weights of 4 bits are read as 16
+// times themselves, and sums are shifted back.
+struct Lanes7 {
+  using Row = uint8_t;
+  using Sums = __m256i;
+  using Weight = __m256i;
+  using Input = __m256i;
+  static constexpr int kUnits = 8;
+  static constexpr int kInputs = 4;
+  static constexpr int kVectors = 2;
+  static constexpr int kRows = 4;
+  static constexpr int kAlone = 1;
+  static Sums Zero() { return _mm256_setzero_si256(); }
+  static Input Broadcast(const uint8_t* row) {
+    int32_t four;
+    memcpy(&four, row, sizeof(four));
+    return _mm256_set1_epi32(four);
+  }
+  static Weight Weights(const int8_t* from) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+  static Weight Low(const int8_t* from) {
+    return _mm256_and_si256(_mm256_slli_epi16(Weights(from), 4), Upper());
+  }
+  static Weight High(const int8_t* from) {
+    return _mm256_and_si256(Weights(from), Upper());
+  }
+  static __m256i Upper() { return _mm256_set1_epi8(-16); }
+  static Sums Multiply(Sums sums, Input input, Weight weight) {
+    const __m256i pairs = _mm256_maddubs_epi16(input, weight);
+    return _mm256_add_epi32(sums,
+                            _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static Sums Add(Sums a, Sums b) { return _mm256_add_epi32(a, b); }
+  static void Store(Sums sums, int32_t* to, bool small) {
+    if (small) sums = _mm256_srai_epi32(sums, 4);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sums);
+  }
+
+  template <int C>
+  static void Add32(const IntegerWeights& weights, const void* prepared,
+                    const IntegerRows&, int64_t row, int64_t count,
+                    int64_t panel, int32_t* sums) {
+    const int64_t width = PaddedInputs(weights.inputs);
+    const uint8_t* rows = static_cast<const uint8_t*>(prepared) + row * width;
+    RowsOf<Lanes7, C>(weights, panel, row / kRows, rows, width, count, sums);
+  }
+
+  template <int C>
+  static void FinishRows(const IntegerWeights& weights,
+                         const IntegerRows& given, const IntegerOutput& output,
+                         int64_t row, int64_t count, int64_t unit,
+                         int64_t units, int32_t* sums) {
+    const uint32_t middle = IsUnsigned(given) ? 0 : kMiddle;
+    for (int64_t r = 0; r < count; ++r, sums += C * kUnits) {
+      for (int64_t i = 0; i < units; ++i) {
+        // Sums come back where they leave 32 bits on the way.
+        sums[i] = static_cast<int32_t>(
+            static_cast<uint32_t>(sums[i]) +
+            static_cast<uint32_t>(weights.bias[unit + i]) -
+            middle * static_cast<uint32_t>(weights.column_sums[unit + i]));
+      }
+      Finish(output, weights.units, row + r, unit, units, sums);
+    }
+  }
+};
+
+bool Prepare(const IntegerRows* rows, int64_t inputs, int64_t row,
+             int64_t row_end, void* prepared) {
+  if (!AreSeven(*rows)) {
+    return Prepare16(rows, inputs, row, row_end, prepared);
+  }
+  bool good = true;
+  const int64_t width = PaddedInputs(inputs);
+  const int32_t middle = IsUnsigned(*rows) ? 0 : kMiddle;
+  for (; row < row_end; ++row) {
+    uint8_t* to = static_cast<uint8_t*>(prepared) + row * width;
+    good &= FromRow(*rows, row, inputs, to, [middle](int32_t x) {
+      return static_cast<uint8_t>(x + middle);
+    });
+    for (int64_t k = inputs; k < width; ++k) to[k] = 0;
+  }
+  return good;
+}
+
+void ProductOf(const IntegerWeights* weights, const void* prepared,
+               const IntegerRows* given, const IntegerOutput* output,
+               int64_t row, int64_t row_end, int64_t panel, int64_t panel_end) {
+  const auto product = AreSeven(*given) ? Product<Lanes7> : Product<Lanes8>;
+  product(weights, prepared, given, output, row, row_end, panel, panel_end);
+}
+
 const IntegerKernels kWords = {Words8::kRows,   RowBytes16, Prepare16,
                                Product<Words8>, nullptr,    nullptr};
-const IntegerKernels kKernels = {Lanes8::kRows,   RowBytes16, Prepare16,
-                                 Product<Lanes8>, nullptr,    &kWords};
+// Rows of bytes leave room in those of words.
+const IntegerKernels kKernels = {Lanes7::kRows, RowBytes16, Prepare,
+                                 ProductOf,     nullptr,    &kWords};
 
 }  // namespace
 
