@@ -174,9 +174,9 @@ def row(args, library, shape, batch):
             columns[name] = lambda level=level: (library.kc_set_level(level), native())
             if name == "avx2":
                 seven = Layer(matrix, 8, 4, (-64, 63)).call(library, inputs, outputs)
-                columns["avx2, 7 bits"] = lambda level=level: (
+                columns["avx2, 7 bits"] = lambda level=level, native=seven: (
                     library.kc_set_level(level),
-                    seven(),
+                    native(),
                 )
     else:
         for name, layer in layers.items():
