@@ -38,7 +38,8 @@ class Bitwise(SwapConfig):
     is seen; for other inputs of the model, pass `data` to `swap`. The coding is put
     before the bitwise layers whose inputs no bitwise layer, `tanh` or normalisation
     makes; they start with the weights that compute the same on the numbers that the
-    code stands for.
+    code stands for (but for the border of a convolution with `padding="same"`, whose
+    zeros stand for numbers in the middle).
 
     Args:
         inputs: `"sign"`; or, for inputs in [0, 1], the coding `"bipolar"`, `"zero_one"`
