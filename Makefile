@@ -68,7 +68,9 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(CLANG_FORMATTED)
-	$(BIN)/pyright
+	# By the Python that has no packages: the types of TensorFlow and Keras have gaps.
+	$(BIN)/pyright --pythonpath \
+		"$$($(BIN)/python -c 'import sys; print(sys._base_executable)')"
 
 format: install
 	$(BIN)/ruff check --fix-only .

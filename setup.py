@@ -108,17 +108,16 @@ class BuildLibrary(build_ext):
         """Builds what is older than its source or than any header."""
         target = Path(self.get_ext_fullpath(ext.name))
         newest_header = max(Path(name).stat().st_mtime for name in ext.depends)
-        levels = SIMD_LEVELS.get(machine(), {})
+        levels = dict(SIMD_LEVELS.get(machine(), {}))
         common = ["-fPIC", *FLAGS]
-        without = None
         if "amx" in levels and not self._knows(levels["amx"]):
-            without = "amx"  # GCC before 11, Clang before 12
+            del levels["amx"]  # GCC before 11, Clang before 12
             common.append("-DKERAS_COMPRESS_NO_AMX")
         if flag("KERAS_COMPRESS_WERROR"):
             common += ["-Wall", "-Wextra", "-Werror"]
         objects = []
         for source in ext.sources:
-            if without is not None and level_of(source) == without:
+            if level_of(source) not in (None, *levels):
                 continue
             extra = list(levels.get(level_of(source), []))
             if extra and flag("KERAS_COMPRESS_WERROR"):

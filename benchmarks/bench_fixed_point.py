@@ -4,6 +4,7 @@
 
 Float32 in, float32 out: quantizing the inputs is part of it. `int8` and `int4` have
 inputs of 8 bits, `w8a16` has inputs of 16 bits and weights of 8, `w16a16` both of 16;
+asked for by `--only`, `w8a7` and `w4a7` have inputs of 7 bits;
 `blocks` has int8 weights of which 90 % are zeros (`--sparsity`), in blocks of 4 inputs
 by 16 units; `codes` takes and gives bytes, as a hidden layer of a packed model does.
 `tf` is a float32 matmul and bias, `keras int8` a `Dense` that Keras itself has
@@ -36,8 +37,9 @@ def arguments():
     parser = bench_parser(__doc__, rounds=11)
     parser.add_argument(
         "--levels",
-        action="store_true",
-        help="int8, every SIMD level; AVX2 with inputs of 7 bits, too",
+        nargs="*",
+        metavar="LEVEL",
+        help="int8, or what --only says, at these SIMD levels; without any, at all",
     )
     parser.add_argument("--batch", type=int, help="this batch alone")
     parser.add_argument(
@@ -161,23 +163,25 @@ def row(args, library, shape, batch):
         "blocks": (blocked, 8, 5, (-128, 127), True),
         "w8a16": (matrix, 8, 12, (-32768, 32767)),
         "w16a16": (matrix, 16, 12, (-32768, 32767)),
+        "w8a7": (matrix, 8, 4, (-64, 63)),
+        "w4a7": (matrix, 4, 4, (-64, 63)),
     }
-    wanted = set(args.only or makers) | (set() if args.kernel_only else {"blocks"})
+    usual = [name for name in makers if not name.endswith("a7")]
+    wanted = set(args.only or usual) | (set() if args.kernel_only else {"blocks"})
     layers = {
         name: Layer(*makers[name]) for name in makers if name in wanted | {"int8"}
     }
     columns = {}
-    if args.levels:
-        native = layers["int8"].call(library, inputs, outputs)
+    if args.levels is not None:
         for level in range(library.kc_num_levels()):
             name = library.kc_level_name(level).decode()
-            columns[name] = lambda level=level: (library.kc_set_level(level), native())
-            if name == "avx2":
-                seven = Layer(matrix, 8, 4, (-64, 63)).call(library, inputs, outputs)
-                columns["avx2, 7 bits"] = lambda level=level, native=seven: (
-                    library.kc_set_level(level),
-                    native(),
-                )
+            for kind in args.only or ["int8"]:
+                native = layers[kind].call(library, inputs, outputs)
+                if not args.levels or name in args.levels:
+                    columns[f"{kind} {name}"] = lambda level=level, native=native: (
+                        library.kc_set_level(level),
+                        native(),
+                    )
     else:
         for name, layer in layers.items():
             columns[name] = layer.call(library, inputs, outputs)
@@ -190,7 +194,7 @@ def row(args, library, shape, batch):
         return tf.nn.bias_add(tf.matmul(x, w), b)
 
     columns["tf"] = chained(floats, x, [w])
-    if not args.kernel_only and not args.levels:
+    if not args.kernel_only and args.levels is None:
         fixed = {"fraction_bits": 5, "limits": (-128, 127), "outputs": "float32"}
 
         def integers(x, *weights):
@@ -256,8 +260,8 @@ def main():
             found = row(args, library, shape, batch)
             line = {"shape": "{}x{}".format(*shape), "batch": batch}
             line |= {f"{name} us": time for name, time in found.items()}
-            for name in OURS:
-                if name in found:
+            for name in found:
+                if name in OURS or (args.levels is not None and name != "tf"):
                     line[f"tf / {name}"] = found["tf"] / found[name]
             if "op eager" in found:
                 line["keras / op"] = found["keras int8"] / found["op"]

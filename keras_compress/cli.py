@@ -29,7 +29,7 @@ from keras_compress.layers.pruned import total_sparsity
 from keras_compress.recipes import demo as demo_recipe
 from keras_compress.report import plots
 from keras_compress.save import save_whole
-from keras_compress.swap import matching_factors
+from keras_compress.swap import unfolded_matches
 
 
 @click.group(
@@ -182,7 +182,7 @@ def swap(source, target, where, pattern, force, as_json, **amounts):
         config = kc.Prune(pattern=pattern)
         with arguments_checked():
             new = kc.swap(model, config, where=where)
-        matches = {path for path, _, _ in matching_factors(model, config, where)[1]}
+        matches = {path for path, _, _ in unfolded_matches(model, config, where)[1]}
         layers = {path: layer for path, layer in walk(new) if path in matches}
         if amounts:
             with arguments_checked():

@@ -4,9 +4,10 @@ import keras
 
 from keras_compress._bit_plan import BitPlan
 from keras_compress._copies import all_layers, carry_compile
+from keras_compress._integer_plan import plan_integers
 from keras_compress._layer_kinds import TRAINING_ONLY
 from keras_compress._pack_compact import store_compact
-from keras_compress._pack_integers import pack_integers, plan_integers
+from keras_compress._pack_integers import pack_integers
 from keras_compress._rebuild import (
     DROP,
     check_model,

@@ -64,7 +64,7 @@ def swap(model, config, *, where=None, data=None):
             "data", "None: no config here uses calibration inputs", type(data)
         )
     source = model
-    model, matches = matching_factors(model, config, where)
+    model, matches = unfolded_matches(model, config, where)
     _warn_of_unreachable(model, rules)
     chosen = {id(layer): one for _, layer, one in matches}
     place = Place(
@@ -93,7 +93,7 @@ def swap(model, config, *, where=None, data=None):
     return new
 
 
-def matching_factors(model, config, where=None):
+def unfolded_matches(model, config, where=None):
     """A model in which factors are layers where they are meant, and its matches.
 
     Args:

@@ -20,40 +20,40 @@ class PruningFit:
         self._model, self._layers, self._dropout = model, layers, dropout
         self._owners = {id(owner): owner for owner in (model, network)}.values()
         self._trains_masked = trains_masked
+        self._differs = trains_masked or dropout is not None
         self._begun = False
 
     def begin(self):
         """Sets what differs."""
         self._begun = True
-        if self._trains_masked:
-            for layer in self._layers:
-                layer.trains_masked = True
-        if self._dropout is not None:
-            self._dropout.install()
-        if self._trains_masked or self._dropout is not None:
-            _trace_anew(self._model)
+        self._switch(True)
+        if self._differs:
             for owner in self._owners:
                 # Past Keras's tracking.
                 watch = owner.__dict__.setdefault("make_train_function", _Watch(owner))
                 watch.fits.append(self)
+            _trace_anew(self._model)
 
     def end(self):
         """Sets it back; does nothing the second time."""
         if not self._begun:
             return
         self._begun = False
-        if self._trains_masked:
-            for layer in self._layers:
-                layer.trains_masked = False
-        if self._dropout is not None:
-            self._dropout.remove()
-        if self._trains_masked or self._dropout is not None:
+        self._switch(False)
+        if self._differs:
             for owner in self._owners:
                 watch = owner.__dict__["make_train_function"]
                 watch.fits.remove(self)
                 if not watch.fits:
                     del owner.__dict__["make_train_function"]
             _trace_anew(self._model)
+
+    def _switch(self, on):
+        if self._trains_masked:
+            for layer in self._layers:
+                layer.trains_masked = on
+        if self._dropout is not None:
+            self._dropout.install() if on else self._dropout.remove()
 
 
 class _Watch:

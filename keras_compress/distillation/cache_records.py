@@ -53,7 +53,6 @@ class Recorder:
         self.dtype = dtype
         self.mixes = ensemble.combine == "logits" and len(ensemble) > 1
         self.fields = None
-        self._kinds = None  # of the outputs, as `fields`
         self._run = tf.function(self._outputs, reduce_retracing=True)
 
     def header(self):
@@ -93,9 +92,10 @@ class Recorder:
         """
         outputs = [[one.numpy() for one in flat] for flat in self._run(inputs)]
         if self.fields is None:
+            # Mixed ones have one list, of the kinds that the first has.
             self.fields = [
-                [self._field(*pair) for pair in zip(flat, kinds, strict=True)]
-                for flat, kinds in zip(outputs, self._kinds, strict=True)
+                self._fields_of(model, flat)
+                for model, flat in zip(self.ensemble, outputs, strict=False)
             ]
         rows = []
         for fields, flat in zip(self.fields, outputs, strict=True):
@@ -167,24 +167,25 @@ class Recorder:
 
     def _outputs(self, inputs):
         """Logits or values of each teacher, or of all together, as flat lists."""
-        found, kinds = [], []
+        found = []
         for model in self.ensemble:
             flat = keras.tree.flatten(model(inputs, training=False))
-            kinds.append(outputs_alone(model, len(flat)))
-            pairs = zip(kinds[-1], flat, strict=True)
+            pairs = zip(outputs_alone(model, len(flat)), flat, strict=True)
             found.append([_raw(kind, tensor) for kind, tensor in pairs])
-        self._kinds = kinds[:1] if self.mixes else kinds
         if self.mixes:
             weights = self.ensemble.weights
             columns = zip(*found, strict=True)
             found = [[formulas.mean_logits(one, weights) for one in columns]]
         return found
 
-    def _field(self, array, kind):
-        # The rest has one number for all: only classes that exclude each other do.
-        chosen = self.top_k is not None and kind.family == "categorical"
-        is_long = chosen and self.top_k < array.shape[-1]
-        return Field(tuple(array.shape[1:]), self.top_k if is_long else None)
+    def _fields_of(self, model, arrays):
+        fields = []
+        for kind, array in zip(outputs_alone(model, len(arrays)), arrays, strict=True):
+            # One number for the rest does for classes alone, which sum up to one.
+            is_long = self.top_k is not None and self.top_k < array.shape[-1]
+            top_k = self.top_k if is_long and kind.family == "categorical" else None
+            fields.append(Field(tuple(array.shape[1:]), top_k))
+        return fields
 
     def _rows(self, field, array):
         arrays = [array]

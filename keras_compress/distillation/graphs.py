@@ -63,7 +63,10 @@ def layers_at_the_end(tensor):
 
 def _is_activation(operation):
     kinds = keras.layers.Activation | keras.layers.Softmax
-    return isinstance(operation, kinds) or snake(operation) in ("softmax", "sigmoid")
+    return isinstance(operation, kinds) or snake_case(operation) in (
+        "softmax",
+        "sigmoid",
+    )
 
 
 def _is_linear(operation):
@@ -71,7 +74,7 @@ def _is_linear(operation):
     return _is_activation(operation) and getattr(operation, "activation", 0) is linear
 
 
-def snake(thing):
+def snake_case(thing):
     """The name of a function, or that of a class as Keras writes it for functions."""
     name = getattr(thing, "__name__", None) or type(thing).__name__
     letters = [f"_{c.lower()}" if c.isupper() else c for c in name]

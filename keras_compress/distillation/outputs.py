@@ -10,7 +10,7 @@ from keras_compress.distillation.graphs import (
     is_graph,
     layers_at_the_end,
     output_structure,
-    snake,
+    snake_case,
 )
 from keras_compress.functional import distillation as formulas
 
@@ -167,7 +167,7 @@ def loss_says(loss):
     if str(loss).lower() in ("crossentropy", "ce"):
         return Output(None, True)
     loss = keras.losses.get(loss)
-    name = snake(loss)
+    name = snake_case(loss)
     from_logits = getattr(loss, "from_logits", None)
     if from_logits is None:
         function = getattr(loss, "fn", loss)
@@ -235,7 +235,7 @@ def _end(tensor):
     """What the last layer that computes makes of its output."""
     operation = next(layers_at_the_end(tensor))
     activation = getattr(operation, "activation", None)
-    name = getattr(activation, "__name__", snake(operation))
+    name = getattr(activation, "__name__", snake_case(operation))
     return {
         "softmax": Output("categorical", True),
         "log_softmax": Output("categorical", False),
@@ -245,7 +245,7 @@ def _end(tensor):
 
 
 def _name(loss):
-    return repr(loss) if isinstance(loss, str) or loss is None else snake(loss)
+    return repr(loss) if isinstance(loss, str) or loss is None else snake_case(loss)
 
 
 def _words(output):

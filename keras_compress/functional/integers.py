@@ -206,6 +206,28 @@ def accumulator_bits(codes, low, high, bias):
     return max(top.bit_length(), (-bottom - 1).bit_length() if bottom else 0) + 1
 
 
+def bits_of_weights(codes):
+    """The fewest bits that hold these weights, of those in which they are stored.
+
+    Args:
+        codes: Integer array `(inputs, units)`.
+
+    Returns:
+        One of `BITS`, or `None` where none are enough.
+
+    Example:
+
+    >>> bits_of_weights(np.array([[7, -8]])), bits_of_weights(np.array([[8, -8]]))
+    (4, 8)
+    """
+    for bits in sorted(BITS):
+        half = 1 << (bits - 1)
+        if codes.min(initial=0) >= -half and codes.max(initial=0) < half:
+            if bits > 4 or len(codes) <= MOST_INPUTS_OF_4_BITS:
+                return bits
+    return None
+
+
 def check_sums(name, bits):
     """Raises where the accumulator would need more bits than it has."""
     check_int("bits", bits)

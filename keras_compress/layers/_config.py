@@ -119,11 +119,19 @@ def _without_weights(thing):
 
 def copy_variables(source, target):
     """Gives `target` the value of every variable of `source` that it has by name."""
-    inner = getattr(source, "activation", None)
-    if isinstance(inner, keras.layers.Layer) and inner.built:
-        # A layer used as an activation is not built before its first call.
-        target.activation.build_from_config(inner.get_build_config())
+    copy_activation(source, target)
     values = {variable.name: variable for variable in source.variables}
     for variable in target.variables:
         if variable.name in values:
             variable.assign(ops.convert_to_tensor(values[variable.name]))
+
+
+def copy_activation(source, target):
+    """Gives an activation that is a layer the variables of the other one's."""
+    inner = getattr(source, "activation", None)
+    if not isinstance(inner, keras.layers.Layer) or not inner.built:
+        return
+    if not target.activation.built:
+        # It is not, before its first call.
+        target.activation.build_from_config(inner.get_build_config())
+    copy_variables(inner, target.activation)

@@ -16,8 +16,15 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
 COPIES = {"_copies", "_rebuild", "_neighbours"}
-PLANS = {"_activations", "_bit_plan", "_channels", "_shrink", "_unfold", "_whitening"}
-PLANS |= {"_criterion", "_evidence", "_layer_kinds", "_shrink_arrays"}
+PLANS = {
+    "_activations",
+    "_bit_plan",
+    "_channels",
+    "_integer_plan",
+    "_shrink",
+    "_unfold",
+}
+PLANS |= {"_criterion", "_evidence", "_layer_kinds", "_shrink_arrays", "_whitening"}
 OBJECTS = MATHS | COPIES | PLANS | {"layers"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
@@ -34,6 +41,7 @@ MAY_IMPORT = {
     "_rebuild": {"_validation", "_copies"},
     "_neighbours": {"_rebuild"},
     "_bit_plan": {"_rebuild", "_neighbours", "layers"},
+    "_integer_plan": {*COPIES, "_layer_kinds", "functional", "layers"},
     "_layer_kinds": {"layers"},
     "_channels": {"_layer_kinds", "_rebuild", "functional"},
     "_shrink": {"_channels", "_copies", "_rebuild", "_shrink_arrays"},

@@ -241,27 +241,40 @@ void Product(const IntegerWeights* weights, const void* prepared,
                                      row_end, panel, panel_end);
 }
 
-// For levels whose rows are of 16-bit integers.
-template <class Lanes>
-struct Rows16 {
-  using Row = int16_t;
+// For levels whose rows are numbers one after the other, each with
+// Lanes::Middle(rows) added.
+template <class Lanes, class Number>
+struct PlainRows {
+  using Row = Number;
   template <int C>
   static void Add32(const IntegerWeights& weights, const void* prepared,
                     const IntegerRows&, int64_t row, int64_t count,
                     int64_t panel, int32_t* sums) {
     const int64_t width = PaddedInputs(weights.inputs);
-    const int16_t* rows = static_cast<const int16_t*>(prepared) + row * width;
+    const Number* rows = static_cast<const Number*>(prepared) + row * width;
     RowsOf<Lanes, C>(weights, panel, row / Lanes::kRows, rows, width, count,
                      sums);
   }
   template <int C>
-  static void FinishRows(const IntegerWeights& weights, const IntegerRows&,
-                         const IntegerOutput& output, int64_t row,
-                         int64_t count, int64_t unit, int64_t units,
-                         int32_t* sums) {
+  static void FinishRows(const IntegerWeights& weights,
+                         const IntegerRows& given, const IntegerOutput& output,
+                         int64_t row, int64_t count, int64_t unit,
+                         int64_t units, int32_t* sums) {
+    const uint32_t middle = Lanes::Middle(given);
     for (int64_t r = 0; r < count; ++r, sums += C * Lanes::kUnits) {
-      for (int64_t i = 0; i < units; ++i) sums[i] += weights.bias[unit + i];
+      for (int64_t i = 0; i < units; ++i) {
+        // Sums come back where they leave 32 bits on the way.
+        sums[i] = static_cast<int32_t>(
+            static_cast<uint32_t>(sums[i]) +
+            static_cast<uint32_t>(weights.bias[unit + i]) -
+            middle * static_cast<uint32_t>(weights.column_sums[unit + i]));
+      }
       Finish(output, weights.units, row + r, unit, units, sums);
     }
   }
+};
+
+template <class Lanes>
+struct Rows16 : PlainRows<Lanes, int16_t> {
+  static uint32_t Middle(const IntegerRows&) { return 0; }
 };

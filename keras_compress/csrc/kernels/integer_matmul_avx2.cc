@@ -98,8 +98,6 @@ struct Words8 : Rows16<Words8> {
   }
 };
 
-constexpr int32_t kMiddle = 64;
-
 bool IsUnsigned(const IntegerRows& rows) { return rows.low >= 0.0f; }
 
 // Whether all inputs have 7 bits, with a sign or without one.
@@ -112,8 +110,7 @@ bool AreSeven(const IntegerRows& rows) {
 // Inputs of 7 bits as unsigned bytes, with 64 added if they have a sign: two
 // products with weights of 8 bits fit into 16. Weights of 4 bits are read as 16
 // times themselves, and sums are shifted back.
-struct Lanes7 {
-  using Row = uint8_t;
+struct Lanes7 : PlainRows<Lanes7, uint8_t> {
   using Sums = __m256i;
   using Weight = __m256i;
   using Input = __m256i;
@@ -122,6 +119,9 @@ struct Lanes7 {
   static constexpr int kVectors = 2;
   static constexpr int kRows = 4;
   static constexpr int kAlone = 1;
+  static uint32_t Middle(const IntegerRows& rows) {
+    return IsUnsigned(rows) ? 0 : 64;
+  }
   static Sums Zero() { return _mm256_setzero_si256(); }
   static Input Broadcast(const uint8_t* row) {
     int32_t four;
@@ -148,33 +148,6 @@ struct Lanes7 {
     if (small) sums = _mm256_srai_epi32(sums, 4);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sums);
   }
-
-  template <int C>
-  static void Add32(const IntegerWeights& weights, const void* prepared,
-                    const IntegerRows&, int64_t row, int64_t count,
-                    int64_t panel, int32_t* sums) {
-    const int64_t width = PaddedInputs(weights.inputs);
-    const uint8_t* rows = static_cast<const uint8_t*>(prepared) + row * width;
-    RowsOf<Lanes7, C>(weights, panel, row / kRows, rows, width, count, sums);
-  }
-
-  template <int C>
-  static void FinishRows(const IntegerWeights& weights,
-                         const IntegerRows& given, const IntegerOutput& output,
-                         int64_t row, int64_t count, int64_t unit,
-                         int64_t units, int32_t* sums) {
-    const uint32_t middle = IsUnsigned(given) ? 0 : kMiddle;
-    for (int64_t r = 0; r < count; ++r, sums += C * kUnits) {
-      for (int64_t i = 0; i < units; ++i) {
-        // Sums come back where they leave 32 bits on the way.
-        sums[i] = static_cast<int32_t>(
-            static_cast<uint32_t>(sums[i]) +
-            static_cast<uint32_t>(weights.bias[unit + i]) -
-            middle * static_cast<uint32_t>(weights.column_sums[unit + i]));
-      }
-      Finish(output, weights.units, row + r, unit, units, sums);
-    }
-  }
 };
 
 bool Prepare(const IntegerRows* rows, int64_t inputs, int64_t row,
@@ -184,7 +157,7 @@ bool Prepare(const IntegerRows* rows, int64_t inputs, int64_t row,
   }
   bool good = true;
   const int64_t width = PaddedInputs(inputs);
-  const int32_t middle = IsUnsigned(*rows) ? 0 : kMiddle;
+  const int32_t middle = static_cast<int32_t>(Lanes7::Middle(*rows));
   for (; row < row_end; ++row) {
     uint8_t* to = static_cast<uint8_t*>(prepared) + row * width;
     good &= FromRow(*rows, row, inputs, to, [middle](int32_t x) {

@@ -4,8 +4,6 @@ import dataclasses
 
 import keras
 
-from keras_compress.functional import integers
-
 
 class Step:
     """A format that sums are brought to: rounding, and limits.
@@ -109,13 +107,3 @@ def contains(outer, inner):
         return False
     wide = outer.integer_bits is None or outer.max >= inner.max
     return wide and outer.min <= inner.min
-
-
-def bits_of(codes):
-    """The fewest bits of a kernel that hold these weights, `None` where none do."""
-    for bits in sorted(integers.BITS):
-        half = 1 << (bits - 1)
-        if codes.min(initial=0) >= -half and codes.max(initial=0) < half:
-            if bits > 4 or len(codes) <= integers.MOST_INPUTS_OF_4_BITS:
-                return bits
-    return None
