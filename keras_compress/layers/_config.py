@@ -49,13 +49,7 @@ class SwapConfig:
             or a `Kept`.
         """
         new_class = self._new_class(layer)
-        try:
-            new = new_class(**{**arguments_of(layer), **self.arguments()})
-        except (ValueError, TypeError, NotImplementedError) as error:
-            raise ValueError(
-                f"Layer {layer.name!r} ({type(layer).__name__}) cannot be swapped for "
-                f"{new_class.__name__}: {error}"
-            ) from error
+        new = swapped_for(new_class, layer, {**arguments_of(layer), **self.arguments()})
         return new, lambda: copy_variables(layer, new)
 
     def _new_class(self, layer):
@@ -115,6 +109,17 @@ def _without_weights(thing):
         return thing
     with keras.saving.custom_object_scope({type(thing).__name__: type(thing)}):
         return type(thing).from_config(thing.get_config())
+
+
+def swapped_for(new_class, layer, arguments):
+    """A layer of a class in the place of another; says which one where that fails."""
+    try:
+        return new_class(**arguments)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be swapped for "
+            f"{new_class.__name__}: {error}"
+        ) from error
 
 
 def copy_variables(source, target):

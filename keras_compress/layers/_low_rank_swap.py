@@ -13,6 +13,7 @@ from keras_compress.layers._config import (
     SwapConfig,
     arguments_of,
     copy_variables,
+    swapped_for,
 )
 from keras_compress.layers._fitted import copy_bias, kernel_of
 from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
@@ -187,13 +188,7 @@ class LowRank(SwapConfig):
                 arguments.pop(name, None)
                 if is_factored:
                     arguments[name] = value
-        try:
-            return new_class(**arguments)
-        except (ValueError, TypeError, NotImplementedError) as error:
-            raise ValueError(
-                f"Layer {layer.name!r} ({type(layer).__name__}) cannot be swapped for "
-                f"{new_class.__name__}: {error}"
-            ) from error
+        return swapped_for(new_class, layer, arguments)
 
     def does_not_pay(self, layer, rank):
         """A `Kept` where `layer` is not to be swapped, or `None`."""
