@@ -418,12 +418,24 @@ def test_integers_stay_inside_a_nested_model(kind):
     assert gives == ([] if kind == "shortcut" else ["fc2"])
 
 
-def test_activations_keep_their_weights(tmp_path):
+def with_own_activation():
     model = fixed([kl.Dense(9, activation=kl.PReLU()), kl.Dense(5)], (20,), FULL)
     model(inputs_of(model))  # which builds the activation
     model.layers[0].activation.alpha.assign(np.linspace(-1, 1, 9))
-    packed = check(model)
-    packed.save(tmp_path / "packed.keras")
+    return model
+
+
+def test_activations_keep_their_weights():
+    check(with_own_activation())
+
+
+@pytest.mark.skipif(
+    keras.__version__.startswith("3.8."),
+    reason="Keras 3.8 loads no layer whose activation is one, its own Dense neither",
+)
+def test_activations_keep_their_weights_in_a_file(tmp_path):
+    model = with_own_activation()
+    kc.pack(model).save(tmp_path / "packed.keras")
     loaded = keras.models.load_model(tmp_path / "packed.keras")
     x = inputs_of(model)
     np.testing.assert_array_equal(loaded(x), model(x))
