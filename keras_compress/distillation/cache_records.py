@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._validation import invalid
+from keras_compress.distillation.cached_batch import FAMILIES
 from keras_compress.distillation.outputs import outputs_alone
 from keras_compress.functional import distillation as formulas
 from keras_compress.functional import top_logits
@@ -23,10 +24,12 @@ class Field:
     Args:
         shape: The output's.
         top_k: How many classes are kept, or `None` for all.
+        family: As of `Output`; `None` where the teacher does not say.
     """
 
     shape: tuple
     top_k: int | None
+    family: str | None
 
     def parts(self, dtype):
         """Pairs of shape and type that lie in the record one after another."""
@@ -131,7 +134,10 @@ class Recorder:
                     part = tf.reshape(part, (-1, *shape, kind.itemsize))
                     parts.append(tf.bitcast(part, kind))
                     position += size
-                outputs.append(self._joined(field, parts))
+                tensor = self._joined(field, parts)
+                outputs.append(
+                    FAMILIES[field.family](tensor) if field.family else tensor
+                )
             teachers.append(tuple(outputs))
         weights = self.header_weights()
         if weights is None:
@@ -171,7 +177,7 @@ class Recorder:
         for model in self.ensemble:
             flat = keras.tree.flatten(model(inputs, training=False))
             pairs = zip(outputs_alone(model, len(flat)), flat, strict=True)
-            found.append([_raw(kind, tensor) for kind, tensor in pairs])
+            found.append([_raw(kind, tensor) for (kind, _), tensor in pairs])
         if self.mixes:
             weights = self.ensemble.weights
             columns = zip(*found, strict=True)
@@ -180,11 +186,13 @@ class Recorder:
 
     def _fields_of(self, model, arrays):
         fields = []
-        for kind, array in zip(outputs_alone(model, len(arrays)), arrays, strict=True):
+        kinds = outputs_alone(model, len(arrays))
+        for (kind, is_told), array in zip(kinds, arrays, strict=True):
             # One number for the rest does for classes alone, which sum up to one.
             is_long = self.top_k is not None and self.top_k < array.shape[-1]
             top_k = self.top_k if is_long and kind.family == "categorical" else None
-            fields.append(Field(tuple(array.shape[1:]), top_k))
+            family = kind.family if is_told else None
+            fields.append(Field(tuple(array.shape[1:]), top_k, family))
         return fields
 
     def _rows(self, field, array):

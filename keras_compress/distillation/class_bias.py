@@ -93,7 +93,7 @@ def correct_class_bias(model, x, y, classes, *, shared=True, batch_size=256):
         raise invalid("y", f"classes in [0, {units})", f"{y.min()} to {y.max()}")
     classes = _check_classes(classes, units)
     _biased_layer(model)
-    (output,) = outputs_alone(model, 1)
+    ((output, _),) = outputs_alone(model, 1)
     if output.family != "categorical":
         raise invalid("model", "a model of classes, such as softmax gives", output)
     raw = model.predict(x, batch_size=batch_size, verbose=0)

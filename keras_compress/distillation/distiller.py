@@ -118,6 +118,7 @@ class Distiller(keras.Model):
         self._teachers = None
         self._matching = FeatureMatching(features, student)
         self._objective = Objective(student, mode, self._matching)
+        self._is_unlabelled = False  # the batch at hand, as far as that is known
         self.built = student.built
         if teachers is not None:
             self.teachers = teachers
@@ -235,10 +236,20 @@ class Distiller(keras.Model):
         return total
 
     def make_train_function(self, force=False):
-        return super().make_train_function(force or self._awaits_labels())
+        awaits = self._awaits_labels() and not self._is_unlabelled
+        return super().make_train_function(force or awaits)
 
     def make_test_function(self, force=False):
         return super().make_test_function(force or self._awaits_labels())
+
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        if y is None and self.train_function is not None:
+            # Made for such a batch already: it would be traced anew for every one.
+            self._is_unlabelled = True
+        try:
+            return super().train_on_batch(x, y, *args, **kwargs)
+        finally:
+            self._is_unlabelled = False
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if y is None:

@@ -121,12 +121,16 @@ def outputs_alone(teacher, count):
         count: How many outputs there are.
 
     Returns:
-        List of `Output`; logits or values of which it cannot be told are categorical.
+        Pairs of an `Output` and whether the teacher says of which family it is; logits
+        or values of which it cannot be told are categorical.
     """
     loss = teacher.loss if getattr(teacher, "compiled", False) else None
     losses = spread("loss", loss, teacher, count)
     return [
-        _agree("teachers", teacher, end, one, "categorical")
+        (
+            _agree("teachers", teacher, end, one, "categorical"),
+            (end.family or loss_says(one).family) is not None,
+        )
         for end, one in zip(_ends(teacher, count), losses, strict=True)
     ]
 

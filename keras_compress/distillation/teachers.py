@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_compress._validation import check_choice, check_real, invalid
-from keras_compress.distillation.cached_batch import CachedBatch
+from keras_compress.distillation.cached_batch import FAMILIES, CachedBatch
 from keras_compress.distillation.graphs import is_graph, output_structure
 from keras_compress.distillation.outputs import Output, teacher_outputs
 
@@ -199,10 +199,7 @@ def listen(ensemble, x, students, matching):
             raw.append(model(inputs, training=False))
     if cached:
         logits = [
-            [
-                Output(one.family, False).logits(tensor)
-                for one, tensor in zip(students, flat, strict=True)
-            ]
+            [_cached_logits(*pair) for pair in zip(students, flat, strict=True)]
             for flat in x.teachers
         ]
         count = len(x.teachers)
@@ -218,3 +215,16 @@ def listen(ensemble, x, students, matching):
         )
     ]
     return Saying(logits, ensemble.combine, ensemble.weights, features)
+
+
+def _cached_logits(student, cached):
+    """Logits of an output, held against what the student's is, from a `CachedBatch`."""
+    families = {kind: name for name, kind in FAMILIES.items()}
+    family = families.get(type(cached), student.family)
+    if family != student.family:
+        raise ValueError(
+            f"`x` must be cached from teachers of the student's kind, {student.family}."
+            f" Received: outputs that are {family}"
+        )
+    tensor = cached.tensor if type(cached) in families else cached
+    return Output(family, False).logits(tensor)

@@ -438,11 +438,40 @@ def test_the_largest_are_kept_of_classes_alone(tmp_path):
         cached = cache_logits(
             teacher, data_of(), tmp_path / f"{number}", top_k=2, dtype="float32"
         )
-        ((found,),) = next(iter(cached))[0].teachers
+        (((found,),),) = next(iter(cached))[0].teachers  # one of one family
         expected = teacher(X[:20])
         if teacher is units:
             expected = np.log(expected / (1 - expected))
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid", "values"])
+@pytest.mark.parametrize("teacher_kind", ["softmax", "sigmoid", "values"])
+def test_teachers_of_another_kind_are_refused(kind, teacher_kind, tmp_path):
+    losses = {
+        "softmax": "sparse_categorical_crossentropy",
+        "sigmoid": "binary_crossentropy",
+        "values": "mse",
+    }
+
+    def made(kind):
+        activation = None if kind == "values" else kind
+        dense = keras.layers.Dense(3, activation)
+        model = keras.Sequential([keras.Input((6,)), dense])
+        return model, losses[kind]
+
+    teacher, loss = made(teacher_kind)
+    teacher.compile(loss=loss)
+    student, loss = made(kind)
+    distiller = kc.Distiller(student)
+    distiller.compile("sgd", loss)
+    labels = Y if kind == "softmax" else np.eye(3, dtype="float32")[Y]
+    cached = cache_logits(teacher, data_of(y=labels), tmp_path / "cache")
+    if kind == teacher_kind:
+        distiller.fit(cached, verbose=0)
+        return
+    with pytest.raises(ValueError, match="`x` must be cached from teachers of the"):
+        distiller.fit(cached, verbose=0)
 
 
 def test_inputs_by_name(tmp_path):

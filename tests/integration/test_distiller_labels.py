@@ -138,3 +138,13 @@ def test_labels_may_come_later():
     function = distiller.train_function
     distiller.fit(X, Y, verbose=0)
     assert distiller.train_function is function, "compiled once"
+
+
+def test_unlabelled_batches_are_traced_once():
+    distiller = distiller_of(network(), network(12), metrics=["accuracy"])
+    functions = []
+    for _ in range(3):
+        distiller.train_on_batch(X[:32])
+        functions.append(distiller.train_function)
+    assert functions[0] is functions[1] is functions[2]
+    assert "accuracy" in distiller.train_on_batch(X[:32], Y[:32], return_dict=True)
