@@ -1,6 +1,5 @@
 """`swap`: a new model whose layers compute compressed, with the same weights."""
 
-import fnmatch
 import warnings
 
 import keras
@@ -8,12 +7,14 @@ import numpy as np
 
 from keras_compress._activations import check_data
 from keras_compress._copies import all_layers, carry_compile
+from keras_compress._matching import is_wanted, matching, rules_of
 from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import check_model, rebuild, walk
 from keras_compress._unfold import unfold
 from keras_compress._validation import invalid
 from keras_compress._whitening import whiten
-from keras_compress.layers._config import Kept, Place, SwapConfig
+from keras_compress.layers._config import Kept, Place
+from keras_compress.layers._hosts import KernelHost
 from keras_compress.layers._low_rank_swap import LowRank
 
 
@@ -58,7 +59,7 @@ def swap(model, config, *, where=None, data=None):
     'PrunedDense'
     """
     check_model("model", model)
-    rules = _rules(config, where)
+    rules = rules_of(config, where)
     if data is not None and not any(one.uses_data for _, one in rules):
         raise invalid(
             "data", "None: no config here uses calibration inputs", type(data)
@@ -66,6 +67,7 @@ def swap(model, config, *, where=None, data=None):
     source = model
     model, matches = unfolded_matches(model, config, where)
     _warn_of_unreachable(model, rules)
+    _warn_of_biases([layer for _, layer, _ in matches])
     chosen = {id(layer): one for _, layer, one in matches}
     place = Place(
         neighbours=Neighbours(model),
@@ -77,11 +79,13 @@ def swap(model, config, *, where=None, data=None):
         changes = one.place(layer, place)
         converters.update((id(key), other) for key, other in changes.items())
     converters.update(_fitted(model, matches, data))
-    kept = {}
+    kept, normalised = {}, _normalised(model)
 
     def replace(layer):
         one = converters.get(id(layer))
         found = None if one is None else one.convert(layer)
+        if one is not None and not one.keeps_kernel and id(layer) in normalised:
+            found = Kept(f"{normalised[id(layer)]!r} around it sets its kernel")
         if isinstance(found, Kept):
             kept[id(layer)] = found.reason
             return None
@@ -104,7 +108,7 @@ def unfolded_matches(model, config, where=None):
     Returns:
         The model, or a copy with the same names, and what `matching` finds in it.
     """
-    model, unfolded = unfold(model, _wants_factors(_rules(config, where)))
+    model, unfolded = unfold(model, _wants_factors(rules_of(config, where)))
     return model, matching(model, config, where, unfolded)
 
 
@@ -113,7 +117,7 @@ def _wants_factors(rules):
 
     def is_wanted(path, layer, factors):
         for wanted, one in rules:
-            if _is_wanted(path, layer, wanted):
+            if is_wanted(path, layer, wanted):
                 return not one.supports(layer) and all(map(one.supports, factors))
         return False
 
@@ -128,6 +132,15 @@ def _fitted(model, matches, data):
         if isinstance(one, LowRank) and one.uses_data
     ]
     return whiten(model, chosen, data) if chosen else {}
+
+
+def _normalised(model):
+    """The names of wrappers that set kernels, by the ids of the layers inside them."""
+    return {
+        id(layer.layer): layer.name
+        for layer in all_layers(model)
+        if isinstance(layer, keras.layers.SpectralNormalization)
+    }
 
 
 def _say_what_was_kept(model, new, kept):
@@ -152,106 +165,32 @@ def _lowest(model, data):
     return lambda layer: lowest.get(id(layer))
 
 
-def matching(model, config, where=None, unfolded=None):
-    """The layers that `swap` would swap with these arguments.
+def _warn_of_biases(layers):
+    """Says which layers of Keras add a bias to the wrong axis, as their copies do not.
 
-    Args:
-        model: A built Sequential or Functional model.
-        config: As of `swap`.
-        where: As of `swap`.
-        unfolded: Mapping from the ids of layers to the path and the layer that they
-            stand for, by which they are found, too.
-
-    Returns:
-        List of tuples: the layer's path, the layer, and its config.
-
-    Raises:
-        ValueError: As of `swap`.
+    In Keras 3.15 a convolution with channels first adds its bias along the width if
+    this is as large as the number of channels.
     """
-    layers = list(walk(model))
-    rules = _rules(config, where)
-    # What names one path means that layer, whatever globs and names come before.
-    paths = {path for path, _ in layers} & {wanted for wanted, _ in rules}
-    chosen = {}
-    for wanted, one in rules:
-        matches = [
-            (path, layer)
-            for path, layer in layers
-            if one.supports(layer)
-            and (path == wanted or path not in paths)
-            and (
-                _is_wanted(path, layer, wanted)
-                or _is_wanted(*(unfolded or {}).get(id(layer), ("", None)), wanted)
-            )
-        ]
-        if not matches:
-            raise _nothing_matched(model, layers, one, wanted)
-        new = [match for match in matches if id(match[1]) not in chosen]
-        if not new and isinstance(config, dict):
-            raise ValueError(
-                f"`config` must give every pattern a layer of its own. Received: all "
-                f"that {wanted!r} matches is taken by patterns before it."
-            )
-        chosen.update({id(layer): (path, layer, one) for path, layer in new})
-    return list(chosen.values())
-
-
-def _is_wanted(path, layer, wanted):
-    """Whether a layer is meant by a glob, a function, or `None` for all."""
-    if wanted is None:
-        return True
-    if layer is None:
-        return False
-    if callable(wanted):
-        return bool(wanted(layer))
-    return any(fnmatch.fnmatchcase(text, wanted) for text in (layer.name, path))
-
-
-def _rules(config, where):
-    """Pairs of a glob, function or `None`, and the config of what it matches."""
-    if isinstance(config, dict):
-        if where is not None:
-            raise invalid("where", "None when `config` is a mapping", where)
-        if not config:
-            raise invalid("config", "a mapping with at least one pattern", config)
-        pairs = list(config.items())
-        for key, _ in pairs:
-            if not isinstance(key, str):
-                raise invalid("config", "a mapping from globs (str)", config)
-    else:
-        _check_where(where)
-        # Of several names every one must match.
-        names = where if isinstance(where, list | tuple | set) else [where]
-        pairs = [(name, config) for name in names]
-    for _, one in pairs:
-        if not isinstance(one, SwapConfig):
-            raise invalid(
-                "config", "a config such as keras_compress.Prune(), or a mapping", one
-            )
-    return pairs
-
-
-def _check_where(where):
-    if isinstance(where, list | tuple | set):
-        fits = len(where) > 0 and all(isinstance(name, str) for name in where)
-    else:
-        fits = where is None or isinstance(where, str) or callable(where)
-    if not fits or isinstance(where, keras.layers.Layer):
-        raise invalid(
-            "where", "a glob, a list of globs, or a function of a layer", where
+    wrong = [
+        layer.name
+        for layer in layers
+        if not isinstance(layer, KernelHost)
+        and getattr(layer, "data_format", None) == "channels_first"
+        and layer.use_bias
+        and any(
+            tensor.shape[1] == tensor.shape[-1]
+            for node in layer._inbound_nodes
+            for tensor in node.output_tensors
         )
-
-
-def _nothing_matched(model, layers, config, wanted):
-    found = "\n".join(
-        f"  {path} ({type(layer).__name__})"
-        + ("" if config.supports(layer) else " - not supported")
-        for path, layer in layers
-    )
-    return ValueError(
-        f"No layer of {model.name!r} that {type(config).__name__} supports matches "
-        f"{'`where`' if wanted is None else repr(wanted)}. Its layers:\n{found}"
-    )
+    ]
+    sums = keras.ops.add(np.zeros((1, 2, 1, 2)), np.reshape([1.0, 2.0], (1, 2, 1, 1)))
+    if wrong and np.any(sums[0, 0] != 1.0):
+        warnings.warn(
+            f"Keras adds the biases of {', '.join(wrong)} along the width of the "
+            "image, which is as large as the number of channels; the new layers add "
+            "them to the channels, so that outputs differ.",
+            stacklevel=3,
+        )
 
 
 def _warn_of_unreachable(model, rules):
@@ -262,7 +201,7 @@ def _warn_of_unreachable(model, rules):
         for layer in all_layers(model)
         if id(layer) not in reached
         and any(
-            one.supports(layer) and _is_wanted(layer.name, layer, wanted)
+            one.supports(layer) and is_wanted(layer.name, layer, wanted)
             for wanted, one in rules
         )
     ]

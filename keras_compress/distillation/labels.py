@@ -112,6 +112,7 @@ class Labels:
     def __init__(self, student, outputs, y, y_pred, sample_weight):
         count = len(outputs)
         self.outputs = outputs
+        self._student = student
         self._structure = y_pred
         self.labels = spread("y", y, student, count)
         self.weights = spread("sample_weight", sample_weight, student, count)
@@ -127,9 +128,11 @@ class Labels:
     def clean(self, y):
         """Labels for a loss, in the structure of `y`, with 0 where there was none."""
         if isinstance(y, dict):
-            by_label = {id(y[name]): name for name in y}
-            pairs = zip(self.labels, self._clean, strict=True)
-            return {by_label[id(a)]: b for a, b in pairs if a is not None}
+            # By place: two outputs may have one tensor as their labels.
+            count = len(self.labels)
+            names = spread("y", {name: name for name in y}, self._student, count)
+            pairs = zip(names, self._clean, strict=True)
+            return {name: clean for name, clean in pairs if clean is not None}
         if not keras.tree.is_nested(y):
             return self._clean[0]
         return keras.tree.pack_sequence_as(y, self._clean)

@@ -1,9 +1,10 @@
 """The technique of weight sharing: a codebook that trains, and who has which value."""
 
+import keras
 import numpy as np
 from keras import ops
 
-from keras_compress._validation import check_choice, check_int
+from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.functional import clustering
 from keras_compress.functional.sign import read
 from keras_compress.layers.pruned import is_pruned
@@ -16,15 +17,22 @@ class Clustered:
         self.bits = check_int("bits", bits, minimum=1, maximum=clustering.MOST_BITS)
         self.init = check_choice("init", init, clustering.INITS)
         super().__init__(*args, **kwargs)
+        constraint = self.kernel_constraint
+        if not isinstance(constraint, keras.constraints.NonNeg | None):
+            # Of norms, there is none that centroids alone could keep to.
+            raise invalid("kernel_constraint", "None or NonNeg", constraint)
 
     def build(self, input_shape):
         super().build(input_shape)
+        if self.kernel_regularizer is not None:
+            self.kernel.regularizer = _OfSharedWeights(self)
         # In full precision whatever the policy: each sums the gradients of thousands.
         self.codebook = self.add_weight(
             name="codebook",
             shape=(2**self.bits,),
             dtype=self.variable_dtype,
             initializer="zeros",
+            constraint=self.kernel_constraint,
             autocast=False,
         )
         self.assignments = self._add_state("assignments", self.kernel.shape, "uint8")
@@ -91,3 +99,13 @@ def unmasked_kernel(layer):
     if isinstance(layer, Clustered):
         kernel = Clustered.effective_kernel(layer)
     return np.asarray(ops.convert_to_numpy(kernel), "float64")
+
+
+class _OfSharedWeights(keras.regularizers.Regularizer):
+    """The regularizer of a layer's kernel, of what it computes with instead."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def __call__(self, kernel):
+        return self.layer.kernel_regularizer(self.layer.effective_kernel())

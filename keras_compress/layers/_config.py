@@ -1,5 +1,6 @@
 """What a swap config is: a frozen dataclass that turns a Keras layer into ours."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -17,6 +18,8 @@ class SwapConfig:
 
     layers: ClassVar[dict] = {}
     uses_data: ClassVar[bool] = False
+    keeps_kernel: ClassVar[bool] = True
+    """Whether its layers compute by a `kernel`, which a wrapper may set."""
 
     def supports(self, layer):
         """Whether `layer` can be swapped. Subclasses of Keras layers cannot.
@@ -49,7 +52,8 @@ class SwapConfig:
             or a `Kept`.
         """
         new_class = self._new_class(layer)
-        new = swapped_for(new_class, layer, {**arguments_of(layer), **self.arguments()})
+        with swapping(layer, new_class):
+            new = new_class(**{**arguments_of(layer), **self.arguments()})
         return new, lambda: copy_variables(layer, new)
 
     def _new_class(self, layer):
@@ -111,10 +115,11 @@ def _without_weights(thing):
         return type(thing).from_config(thing.get_config())
 
 
-def swapped_for(new_class, layer, arguments):
-    """A layer of a class in the place of another; says which one where that fails."""
+@contextlib.contextmanager
+def swapping(layer, new_class):
+    """Says which layer cannot be swapped, and for what, where the body raises."""
     try:
-        return new_class(**arguments)
+        yield
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ValueError(
             f"Layer {layer.name!r} ({type(layer).__name__}) cannot be swapped for "

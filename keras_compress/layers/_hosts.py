@@ -102,10 +102,13 @@ class ConvolutionHost(KernelHost):
         """What the units sum up, of the products with the kernel."""
         if self.bias is None:
             return products
-        shape = [1] * len(products.shape)
-        shape[-1 if self.data_format == "channels_last" else 1] = -1
         bias = self.effective_bias(training=training)
-        return ops.add(products, ops.reshape(bias, shape))
+        if self.data_format == "channels_last":
+            return ops.add(products, bias)
+        # `ops.add` would take it for one of channels that come last where the width is
+        # their number, as it does in Keras's layers.
+        sides = (1,) * (len(products.shape) - 2)
+        return ops.subtract(products, ops.reshape(-bias, (-1, *sides)))
 
 
 class Conv1DHost(ConvolutionHost, keras.layers.Conv1D):

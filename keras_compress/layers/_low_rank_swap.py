@@ -13,7 +13,7 @@ from keras_compress.layers._config import (
     SwapConfig,
     arguments_of,
     copy_variables,
-    swapped_for,
+    swapping,
 )
 from keras_compress.layers._fitted import copy_bias, kernel_of
 from keras_compress.layers.low_rank import LowRankConv2D, LowRankDense
@@ -177,18 +177,23 @@ class LowRank(SwapConfig):
 
     def new_layer(self, layer, rank):
         """An unbuilt layer of this rank with the arguments of `layer`."""
-        arguments = {**arguments_of(layer), "rank": rank}
         new_class = self.layers[type(layer)]
         if self.training == "projected":
             new_class = self.projected[new_class]
-        if issubclass(new_class, keras.layers.Conv2D):
-            own = {"method": self.form, "clusters": self.clusters}
-            is_factored = new_class is LowRankConv2D
-            for name, value in own.items():
-                arguments.pop(name, None)
-                if is_factored:
-                    arguments[name] = value
-        return swapped_for(new_class, layer, arguments)
+        own = {"method": self.form, "clusters": self.clusters}
+        with swapping(layer, new_class):
+            arguments = {
+                name: value
+                for name, value in arguments_of(layer).items()
+                if name not in own
+            }
+            if new_class is LowRankConv2D:
+                arguments |= own
+            return new_class(**arguments | {"rank": rank})
+
+    @property
+    def keeps_kernel(self):
+        return self.training == "projected"
 
     def does_not_pay(self, layer, rank):
         """A `Kept` where `layer` is not to be swapped, or `None`."""

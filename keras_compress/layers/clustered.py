@@ -36,6 +36,8 @@ class ClusteredDense(Clustered, DenseHost):
         init: Where the centroids start: `"linear"` (evenly from the smallest weight to
             the largest), `"density"` or `"random"`.
         **kwargs: Every other argument of `keras.layers.Dense`, except LoRA.
+            `kernel_regularizer` is of the weights that compute, shared or not;
+            `kernel_constraint` is `None` or `NonNeg`.
 
     Attributes:
         codebook: Float variable `(2 ** bits,)`, the centroids.
@@ -211,6 +213,7 @@ class Cluster(SwapConfig):
     bits: int = 4
     init: str = "linear"
 
+    keeps_kernel: ClassVar[bool] = False
     layers: ClassVar[dict] = {
         keras.layers.Dense: ClusteredDense,
         keras.layers.Conv2D: ClusteredConv2D,

@@ -148,3 +148,19 @@ def test_unlabelled_batches_are_traced_once():
         functions.append(distiller.train_function)
     assert functions[0] is functions[1] is functions[2]
     assert "accuracy" in distiller.train_on_batch(X[:32], Y[:32], return_dict=True)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_two_outputs_may_have_the_same_labels(eagerly):
+    inputs = keras.Input((4,))
+
+    def model():
+        outputs = {name: keras.layers.Dense(3, name=name)(inputs) for name in "cd"}
+        return keras.Model(inputs, outputs)
+
+    distiller = kc.Distiller(model(), model(), alpha=0.5)
+    distiller.compile("sgd", {"c": LOGITS, "d": LOGITS}, run_eagerly=eagerly)
+    x, y = tf.constant(X[:, :4]), tf.constant(Y)
+    found = distiller.test_on_batch(x, {"c": y, "d": y}, return_dict=True)
+    expected = distiller.test_on_batch(x, {"c": y, "d": y + 0}, return_dict=True)
+    assert found["loss"] == pytest.approx(expected["loss"])

@@ -456,3 +456,26 @@ def scramble_slightly(model):
     for variable in model.trainable_variables:
         noise = 0.01 * random.standard_normal(variable.shape)
         variable.assign(variable.numpy() + noise)
+
+
+@pytest.mark.parametrize("config", [kc.Prune(), kc.Bitwise(), kc.FixedPoint(kernel=kc.QFormat(0, 7))])
+def test_biases_belong_to_channels_where_the_width_is_their_number(config):
+    # Keras 3.15 takes them for those of channels that come last.
+    channels = dict.fromkeys(["first", "last"])
+    for order in channels:
+        shape = (2, 5, 4) if order == "first" else (5, 4, 2)
+        layer = keras.layers.Conv2D(
+            *(4, 3), padding="same", data_format=f"channels_{order}", name="conv"
+        )
+        model = keras.Sequential([keras.Input(shape), layer])
+        keras.utils.set_random_seed(1)
+        scramble(model)
+        if order == "first":
+            with pytest.warns(UserWarning, match="Keras adds the biases of conv along"):
+                channels[order] = kc.swap(model, config)
+        else:
+            channels[order] = kc.swap(model, config)
+    channels["first"].set_weights(channels["last"].get_weights())
+    x = np.random.default_rng(1).standard_normal((3, 5, 4, 2)).astype("float32")
+    found = np.moveaxis(channels["first"](np.moveaxis(x, -1, 1)), 1, -1)
+    np.testing.assert_allclose(found, channels["last"](x), atol=1e-5)

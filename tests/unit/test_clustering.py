@@ -227,3 +227,60 @@ def test_pruning_stacks_on_what_is_clustered():
     assert type(both.layers[0]) is PrunedClusteredDense
     x = np.ones((2, 8), "float32")
     np.testing.assert_array_equal(both(x), shares(x))
+
+
+def test_a_penalty_is_of_the_weights_that_compute():
+    source = keras.layers.Dense(16, kernel_regularizer=keras.regularizers.L2(1.0))
+    model = keras.Sequential([keras.Input((8,)), source])
+    layer = kc.swap(model, kc.Cluster(bits=2)).layers[0]
+    for factor in (1.0, 10.0):
+        layer.codebook.assign(layer.codebook * factor)
+        expected = np.sum(np.square(layer.effective_kernel()))
+        np.testing.assert_allclose(layer.losses[0], expected, rtol=1e-5)
+    with tf.GradientTape() as tape:
+        loss = layer.losses[0]
+    counts = np.bincount(np.ravel(layer.assignments), minlength=4)
+    expected = 2 * counts * np.asarray(layer.codebook)
+    gradient = tape.gradient(loss, layer.codebook.value)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+
+
+def test_before_weights_are_shared_the_penalty_is_the_parents():
+    layers = [
+        kind(6, kernel_regularizer="l1", kernel_initializer="ones")
+        for kind in (ClusteredDense, keras.layers.Dense)
+    ]
+    for layer in layers:
+        layer.build((None, 4))
+    np.testing.assert_allclose(layers[0].losses, layers[1].losses)
+
+
+def test_centroids_keep_to_the_constraint():
+    source = keras.layers.Dense(8, kernel_constraint="non_neg")
+    model = keras.Sequential([keras.Input((4,)), source])
+    source.kernel.assign(np.abs(source.kernel))
+    small = kc.swap(model, kc.Cluster(bits=2))
+    small.compile(keras.optimizers.SGD(1.0), "mse")
+    small.fit(np.ones((8, 4), "f"), np.full((8, 8), -9.0, "f"), verbose=0)
+    assert np.min(small.layers[0].codebook) >= 0.0
+
+
+def test_a_constraint_of_norms_is_refused():
+    source = keras.layers.Dense(8, kernel_constraint="max_norm", name="fc")
+    model = keras.Sequential([keras.Input((4,)), source])
+    with pytest.raises(ValueError, match=r"'fc' .*`kernel_constraint` must be None or"):
+        kc.swap(model, kc.Cluster())
+
+
+@pytest.mark.parametrize("config", [kc.Cluster(bits=2), kc.LowRank(rank=2)])
+def test_what_a_wrapper_sets_the_kernel_of_stays(config):
+    inner = keras.layers.Dense(8, name="fc1")
+    wrapper = keras.layers.SpectralNormalization(inner, name="spectral")
+    dense = keras.layers.Dense(8, name="fc2")
+    model = keras.Sequential([keras.Input((8,)), wrapper, dense])
+    with pytest.warns(UserWarning, match="spectral/fc1: 'spectral' around it sets"):
+        small = kc.swap(model, config)
+    assert type(small.layers[0].layer) is keras.layers.Dense
+    assert type(small.layers[1]) is not keras.layers.Dense
+    swapped = kc.swap(model, kc.LowRank(rank=2, training="projected"))
+    assert type(swapped.layers[0].layer) is not keras.layers.Dense
