@@ -5,7 +5,7 @@ from keras_compress._rebuild import check_model
 from keras_compress._validation import check_choice, check_real, invalid
 from keras_compress.functional.patterns import check_sparsity
 from keras_compress.layers.pruned import Prune, is_pruned, prune_together
-from keras_compress.swap import matching
+from keras_compress._matching import matching
 
 
 def prune(
