@@ -166,13 +166,16 @@ def integer_patches(
         inputs = tf.cast(codes, row_type(low, high))
     if tuple(kernel_size) == (1, 1) and tuple(strides) == (1, 1):
         return inputs
-    return tf.image.extract_patches(
-        inputs,
+    # XLA, which only twins run under, takes patches of 32 bits alone.
+    is_twin = native_op("kc_integer_matmul") is None
+    patches = tf.image.extract_patches(
+        tf.cast(inputs, tf.int32) if is_twin else inputs,
         [1, *kernel_size, 1],
         [1, *strides, 1],
         [1, *dilations, 1],
         padding.upper(),
     )
+    return tf.cast(patches, inputs.dtype)
 
 
 def row_type(low, high):

@@ -418,6 +418,16 @@ def test_integers_stay_inside_a_nested_model(kind):
     assert gives == ([] if kind == "shortcut" else ["fc2"])
 
 
+@pytest.mark.parametrize("bits", [7, 15])
+def test_twins_of_convolutions_run_under_xla(bits):
+    formats = kc.FixedPoint(kernel=kc.QFormat(0, 7), inputs=kc.QFormat(1, bits - 1))
+    model = fixed([kl.Conv2D(4, 3), kl.Flatten(), kl.Dense(5)], (6, 6, 2), formats)
+    packed, x = check(model), inputs_of(model)
+    with kc.ops.twins():
+        found = tf.function(packed, jit_compile=True)(x)
+    np.testing.assert_allclose(found, model(x), rtol=1e-5, atol=1e-6)
+
+
 def with_own_activation():
     model = fixed([kl.Dense(9, activation=kl.PReLU()), kl.Dense(5)], (20,), FULL)
     model(inputs_of(model))  # which builds the activation
