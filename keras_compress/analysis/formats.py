@@ -69,12 +69,18 @@ class Formats(dict):
         )
         self._samples.append(sample)
 
+    def __str__(self):
+        return self._table("simple")
+
     def to_markdown(self):
         """The choices as a table: one row for each layer and kind of numbers.
 
         Returns:
             A string.
         """
+        return self._table("pipe")
+
+    def _table(self, style):
         head = ("layer", "kind", "format", "bits", "min", "max", "overflow", "noise")
         rows = [
             (
@@ -84,7 +90,7 @@ class Formats(dict):
             )
             for x in self.choices
         ]
-        return tabulate(rows, head, tablefmt="pipe", disable_numparse=True)
+        return tabulate(rows, head, tablefmt=style, disable_numparse=True)
 
     def plot(self, path):
         """Draws the histograms of all numbers, with the range of their formats.

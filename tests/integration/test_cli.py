@@ -53,7 +53,9 @@ def small(file, tmp_path):
     return path
 
 
-@pytest.mark.parametrize("command", ["demo", "report", "swap", "pack", "export"])
+@pytest.mark.parametrize(
+    "command", ["demo", "report", "swap", "pack", "export", "analyze"]
+)
 def test_help_shows_examples(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -189,6 +191,50 @@ def test_report_in_markdown_with_a_picture(file, small, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("|")
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def open_file(tmp_path):
+    """A model that takes sequences of any length, and a number beside them."""
+    steps, number = keras.Input((None, 8), name="steps"), keras.Input((1,), name="n")
+    hidden = keras.layers.Dense(4, name="fc")(steps)
+    pooled = keras.layers.GlobalAveragePooling1D()(hidden)
+    outputs = keras.layers.Concatenate()([pooled, number])
+    path = tmp_path / "open.keras"
+    keras.Model({"steps": steps, "n": number}, outputs).save(path)
+    return path
+
+
+@pytest.mark.parametrize("measure", [[], ["--measure"]])
+def test_report_takes_the_shapes_that_a_model_leaves_open(open_file, measure):
+    # A dict of inputs is in the order of its keys.
+    words = ("--shape", 1, "--shape", "5x8", "--json", *measure)
+    result = run("report", open_file, *words)
+    assert result.exit_code == 0, result.stderr
+    (found,) = json.loads(result.stdout)["models"]
+    assert found["multiply_adds"] == 5 * 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([], "open.keras takes 1 and ?x8. For example: --shape 1 --shape 32x8"),
+        (["5x8"], "open.keras takes 1 and ?x8. Received: 5x8"),
+        (["1", "5x9"], "open.keras takes 1 and ?x8. Received: 1 and 5x9"),
+        (["1", "8"], "open.keras takes 1 and ?x8. Received: 1 and 8"),
+        (["1", "5,8"], "'5,8' is no shape such as 28x28x1"),
+        (["1", "0x8"], "'0x8' is no shape such as 28x28x1"),
+    ],
+)
+def test_report_says_which_shapes_it_needs(open_file, shapes, message):
+    words = [word for shape in shapes for word in ("--shape", shape)]
+    assert message in one_line(run("report", open_file, *words), 2)
+
+
+def test_report_of_a_known_shape_checks_the_one_given(file):
+    assert run("report", file, "--shape", 64).exit_code == 0
+    message = "model.keras takes 64. Received: 65"
+    assert message in one_line(run("report", file, "--shape", 65), 2)
 
 
 def test_report_tells_files_of_one_name_apart(file, tmp_path):

@@ -55,7 +55,7 @@ MAY_IMPORT = {
     **dict.fromkeys(DRIVE - OBJECTS, DRIVE),
     "recipes": DRIVE | {"recipes", ""},
     "_commands": {"layers"},
-    "cli": DRIVE | {"recipes", "_commands", ""},
+    "cli": DRIVE | {"recipes", "_commands", "cli", ""},
     "__main__": {"cli"},
     "": DRIVE,
 }
