@@ -87,7 +87,12 @@ class LayerCandidates:
         return np.asarray(convolution.FORMS[form].compose(**factors))
 
     def cost(self, what, rank):
-        """Weights (`"params"`) or multiply-adds at a rank; `None` is dense."""
+        """Weights (`"params"`) or multiply-adds at a rank; `None` is dense.
+
+        Multiply-adds are `None` where it is not known how often a weight is used.
+        """
+        if what == "multiply_adds" and self.uses is None:
+            return None
         shape = self.kernel.shape
         if rank is None:
             each = self.kernel.size

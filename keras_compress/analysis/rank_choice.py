@@ -7,6 +7,7 @@ from tabulate import tabulate
 
 from keras_compress.functional.ranks import kept_energy
 from keras_compress.report.plots import COLOURS, check_path
+from keras_compress.report.tables import DASH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +21,9 @@ class LayerRank:
         largest: The sides of the kernel as a matrix, the smaller one.
         weights: Weights of the kernel.
         kept_weights: Weights of what takes its place.
-        multiply_adds: Multiply-adds of the kernel, for one example.
-        kept_multiply_adds: Those of what takes its place.
+        multiply_adds: Multiply-adds of the kernel, for one example, or `None`: they
+            depend on the shape of the inputs, and there were no data.
+        kept_multiply_adds: Those of what takes its place, or `None`.
         error: Relative error, of the model's outputs if they were measured with this
             layer alone at its rank, else of the kernel; 0 where it stays dense.
         spectrum: Singular values of the kernel as a matrix, falling.
@@ -33,8 +35,8 @@ class LayerRank:
     largest: int
     weights: int
     kept_weights: int
-    multiply_adds: int
-    kept_multiply_adds: int
+    multiply_adds: int | None
+    kept_multiply_adds: int | None
     error: float
     spectrum: tuple
 
@@ -124,11 +126,15 @@ class RankChoice(dict):
             ("weights", "kept_weights"),
             ("multiply_adds", "kept_multiply_adds"),
         ):
-            sums = [sum(getattr(x, name) for x in self.layers) for name in (one, other)]
-            total.append(_from_to(*sums))
+            before = [getattr(layer, one) for layer in self.layers]
+            after = [getattr(layer, other) for layer in self.layers]
+            known = None not in before
+            total.append(_from_to(sum(before), sum(after)) if known else DASH)
         error = "" if self.error is None else f"{self.error:.4f}"
         return tabulate([*rows, [*total, error]], headers=titles, tablefmt=style)
 
 
 def _from_to(before, after):
+    if before is None:
+        return DASH
     return f"{before:,} -> {after:,}" if before != after else f"{before:,}"

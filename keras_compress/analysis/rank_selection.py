@@ -1,6 +1,6 @@
 """`choose_ranks`: how far each layer of a model can be cut, by rule or for a budget."""
 
-from keras_compress._activations import check_data
+from keras_compress._activations import batches, check_data
 from keras_compress._rebuild import check_model
 from keras_compress._validation import check_choice, invalid
 from keras_compress.analysis.layer_candidates import LayerCandidates
@@ -49,7 +49,8 @@ def choose_ranks(
         method: As of `keras_compress.LowRank`. Sensitivities for `"whitened_svd"` are
             those of `"svd"`, so what comes of it is no worse.
         where: As of `keras_compress.swap`.
-        data: Calibration inputs, one array for each input of the model.
+        data: Calibration inputs, one array for each input of the model. Where their
+            shape is not all known, multiply-adds are those of the first example.
 
     Returns:
         A `RankChoice`: a mapping for `keras_compress.swap`, with a table and a plot.
@@ -89,9 +90,15 @@ def choose_ranks(
         )
     arrays = None if data is None else check_data("data", model, data)
     looked_at = matching(model, LowRank(rank=1, method=method), where)
-    uses = weight_uses(model)
+    inputs = None if arrays is None else next(batches(model, arrays))
+    uses = weight_uses(model, inputs)
+    if multiply_adds is not None and uses is None:
+        shape = f"the input shape of {model.name!r} is not all known"
+        raise invalid("data", f"given with `multiply_adds`: {shape}", None)
     layers = [
-        LayerCandidates(path, layer, method, uses.get(id(layer), 0))
+        LayerCandidates(
+            path, layer, method, None if uses is None else uses.get(id(layer), 0)
+        )
         for path, layer, _ in looked_at
     ]
     (how, amount), *_ = given.items()

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-import numpy as np
+import keras
 import tensorflow as tf
 from keras import ops
 
@@ -17,6 +17,7 @@ from keras_compress.analysis.sensitivity_result import (
 )
 from keras_compress.functional.patterns import max_sparsity
 from keras_compress.functional.q_format import QFormat
+from keras_compress.layers._fitted import kernel_of
 from keras_compress.layers._low_rank_swap import LowRank
 from keras_compress.layers.fixed_point import FixedPoint
 from keras_compress.layers.pruned import Prune
@@ -113,7 +114,7 @@ def sensitivity(
     levels = _check_levels(levels, technique)
     measured = _Measured(data, error, batch_size)
     baseline = measured(model)
-    uses = weight_uses(model)
+    uses = weight_uses(model, _inputs(train_data if data is None else data))
     chosen = matching(model, technique, where)
     found = []
     for path, layer, candidates in points(model, chosen, technique, levels, data):
@@ -129,12 +130,14 @@ def sensitivity(
                     batch_size=_batch_size(train_data, batch_size),
                 )
                 retrained.append(measured(candidate))
-        weights = int(np.prod(layer.kernel.shape))
+        weights = kernel_of(layer).size
         found.append(
             LayerSensitivity(
                 path=path,
                 weights=weights,
-                multiply_adds=weights * uses.get(id(layer), 0),
+                multiply_adds=None
+                if uses is None
+                else weights * uses.get(id(layer), 0),
                 levels=tuple(done),
                 errors=tuple(errors),
                 retrained=tuple(retrained) if retrain else None,
@@ -247,10 +250,19 @@ class _Measured:
             batch_size=_batch_size(self._data, self._size),
         )
         for name, value in found.items():
-            if "acc" in name:
+            if _is_accuracy(name, getattr(model, "output_names", ())):
                 return 1.0 - float(value)
         self.name = "loss"
         return float(found["loss"])
+
+
+def _is_accuracy(name, outputs):
+    """Whether a metric is an accuracy; the name of its output says nothing of it."""
+    if len(outputs) > 1:
+        for output in outputs:
+            name = name.removeprefix(f"{output}_")
+    words = name.split("_")
+    return words[-1] != "loss" and not {"acc", "accuracy"}.isdisjoint(words)
 
 
 def _check_pair(name, data):
@@ -261,6 +273,13 @@ def _check_pair(name, data):
 
 def _arguments(data):
     return (data,) if isinstance(data, tf.data.Dataset) else tuple(data)
+
+
+def _inputs(data):
+    """Inputs of some examples, or `None` without data."""
+    if isinstance(data, tf.data.Dataset):
+        data = next(iter(data), None)
+    return keras.utils.unpack_x_y_sample_weight(data)[0]
 
 
 def _batch_size(data, batch_size):

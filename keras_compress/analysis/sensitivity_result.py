@@ -21,7 +21,8 @@ class LayerSensitivity:
     Args:
         path: The layer's name behind those of the models around it.
         weights: Weights of its kernel.
-        multiply_adds: Those of its kernel, for one example.
+        multiply_adds: Those of its kernel, for one example, or `None`: they depend on
+            the shape of the inputs, and there were no data.
         levels: Tuple of how far it was compressed.
         errors: Tuple of the errors there.
         retrained: Tuple of the errors there after retraining, or `None`.
@@ -29,7 +30,7 @@ class LayerSensitivity:
 
     path: str
     weights: int
-    multiply_adds: int
+    multiply_adds: int | None
     levels: tuple
     errors: tuple
     retrained: tuple | None = None
@@ -106,6 +107,12 @@ class Sensitivity:
             found = [budgets.level_at(*curve, most) for curve in curves]
         else:
             costs = [getattr(layer, name) for layer in self.layers]
+            if None in costs:
+                raise ValueError(
+                    "`multiply_adds` depend on the shape of the inputs, which is not "
+                    "known without data. Give `sensitivity` its `data`, with `error`, "
+                    "too."
+                )
             left = budgets.check_budget(name, amount, sum(costs))
             found = budgets.least_damage(curves, costs, sum(costs) - left)
             if found is None:

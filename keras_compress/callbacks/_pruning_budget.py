@@ -41,6 +41,14 @@ class Budget:
             dense = 4 * sum(self._sizes)
         else:
             uses = weight_uses(model)
+            if uses is None:
+                raise ValueError(
+                    f"`target` cannot be multiply-adds for {model.name!r}: they depend "
+                    "on the shape of its inputs, which is not all known. Spend weights "
+                    "or bytes, or give each layer a sparsity, as keras_compress."
+                    "analysis.sensitivity(model, data).budget(multiply_adds=...) "
+                    "finds them."
+                )
             self._costs = [max(uses.get(id(layer), 0), 1) for layer in layers]
         self._most = self._fixed + float(np.dot(self._costs, self._sizes))
         name = f"target[{what!r}]"

@@ -58,6 +58,28 @@ def test_budgets_are_met_and_spent_where_they_are_needed(what, amount):
     )
 
 
+def test_multiply_adds_of_a_free_axis_are_those_of_the_data():
+    layers = [
+        keras.Input((None, 32)),
+        keras.layers.Dense(32, name="steps"),
+        keras.layers.GlobalAveragePooling1D(),
+        keras.layers.Dense(32, name="head"),
+    ]
+    model = keras.Sequential(layers)
+    data = np.ones((4, 5, 32), "float32")
+    choice = choose_ranks(model, energy=0.5)
+    assert [layer.multiply_adds for layer in choice.layers] == [None, None]
+    assert [layer.kept_multiply_adds for layer in choice.layers] == [None, None]
+    assert str(choice).splitlines()[-1].split()[-1] == "-"
+    choose_ranks(model, params=0.5)
+    for arguments in ({"energy": 0.5}, {"params": 0.5}, {"multiply_adds": 0.5}):
+        choice = choose_ranks(model, **arguments, data=data)
+        work = [layer.multiply_adds for layer in choice.layers]
+        assert work == [5 * 1024, 1024]
+    with pytest.raises(ValueError, match="`data` must be given with `multiply_adds`"):
+        choose_ranks(model, multiply_adds=0.5)
+
+
 def test_measured_sensitivity_sees_what_the_spectrum_does_not():
     """Two kernels alike, but what one of them gives hardly counts."""
     inputs = keras.Input((32,))

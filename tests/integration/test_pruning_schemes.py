@@ -144,6 +144,27 @@ def test_a_global_budget_cuts_all_layers_at_one_threshold(what):
     assert most_masked <= min(kernel[mask].min(initial=9.0) for kernel, mask in pairs)
 
 
+def test_a_budget_of_multiply_adds_on_a_free_axis_names_the_way_out():
+    layers = [keras.Input((None, 8)), keras.layers.Dense(4, name="steps")]
+    model = kc.swap(keras.Sequential(layers), kc.Prune())
+    model.compile("sgd", "mse")
+    data = np.ones((8, 5, 8)), np.ones((8, 5, 4))
+    target = {"multiply_adds": 0.5}
+    with pytest.raises(
+        ValueError, match=r"`target` cannot .*sensitivity\(model, data\)"
+    ):
+        model.fit(
+            *data,
+            verbose=0,
+            callbacks=[IterativePruning(schedules.Cubic(1.0), target=target)],
+        )
+    found = kc.analysis.sensitivity(model, data, levels=[0.5, 0.75])
+    target = found.budget(multiply_adds=0.5)
+    pruning = IterativePruning(schedules.Cubic(1.0), target=target)
+    model.fit(*data, verbose=0, callbacks=[pruning])
+    assert model.get_layer("steps").sparsity == pytest.approx(0.5)
+
+
 def test_a_budget_with_blocks_is_not_exceeded():
     model = model_of(pattern=(4, 4))
     target = {"multiply_adds": 0.2}

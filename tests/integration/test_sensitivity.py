@@ -127,6 +127,98 @@ def test_low_rank_and_fixed_point(model):
         found.budget(weights=0.5)
 
 
+def sequence_model():
+    """A model whose examples are as long as they are."""
+    layers = [
+        keras.Input((None, 8)),
+        keras.layers.Dense(16, name="steps"),
+        keras.layers.GlobalAveragePooling1D(),
+        keras.layers.Dense(3, name="head"),
+    ]
+    model = keras.Sequential(layers)
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("kind", ["arrays", "dataset", "train_data", "none"])
+def test_a_free_axis_is_as_long_as_that_of_the_data(kind):
+    pair = np.ones((8, 5, 8), "float32"), np.ones((8, 3), "float32")
+    arguments = {"data": pair}
+    if kind == "dataset":
+        arguments["data"] = tf.data.Dataset.from_tensor_slices(pair).batch(4)
+    elif kind in ("train_data", "none"):
+        arguments = {"data": None, "error": lambda model: 0.5}
+        if kind == "train_data":
+            arguments["train_data"] = pair
+    found = kc.analysis.sensitivity(sequence_model(), levels=[0.5], **arguments)
+    assert [layer.weights for layer in found.layers] == [128, 48]
+    work = [layer.multiply_adds for layer in found.layers]
+    assert work == ([None, None] if kind == "none" else [5 * 128, 48])
+    assert found.budget(weights=0.5) == {"steps": 0.5, "head": 0.5}
+    if kind == "none":
+        with pytest.raises(ValueError, match="which is not known without data"):
+            found.budget(multiply_adds=0.5)
+
+
+def test_inputs_by_name_and_of_free_length():
+    inputs = [keras.Input((None, 2), name=name) for name in ("late", "early")]
+    both = keras.layers.Concatenate(axis=1)(inputs)
+    steps = keras.layers.Dense(4, name="steps")(both)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling1D()(steps))
+    model.compile("sgd", "mse")
+    x = {"early": np.ones((4, 3, 2)), "late": np.ones((4, 7, 2))}
+    found = kc.analysis.sensitivity(model, (x, np.ones((4, 4))), levels=[0.5])
+    assert found.layers[0].multiply_adds == 10 * 8
+
+
+@pytest.mark.parametrize("name", ["accept", "acc", "accuracy_of_a"])
+@pytest.mark.parametrize(
+    ("of", "metric", "measure"),
+    [
+        ("value", "mae", "loss"),
+        ("named", "mae", "loss"),
+        ("value", "accuracy", "error"),
+        ("named", "acc", "error"),
+    ],
+)
+def test_no_output_is_taken_for_an_accuracy_for_its_name(name, of, metric, measure):
+    inputs = keras.Input((4,))
+    outputs = [keras.layers.Dense(2, name=key)(inputs) for key in (name, "value")]
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", "mse", metrics={name if of == "named" else of: [metric]})
+    data = np.ones((8, 4)), [np.zeros((8, 2)), np.zeros((8, 2))]
+    found = kc.analysis.sensitivity(model, data, levels=[0.5])
+    assert found.measure == measure
+    results = model.evaluate(*data, verbose=0, return_dict=True)
+    if measure == "loss":
+        assert found.baseline == pytest.approx(results["loss"])
+
+
+@pytest.mark.parametrize("method", ["svd", "spatial", "cp"])
+def test_low_rank_layers_count_as_the_kernels_they_stand_for(method):
+    layers = [
+        keras.Input((8, 8, 6)),
+        keras.layers.Conv2D(12, 3, strides=2, padding="same", name="conv"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(12, name="square"),
+    ]
+    dense = keras.Sequential(layers)
+    config = kc.LowRank(rank=2, method=method)
+    wheres = {"conv": config, "square": kc.LowRank(rank=3)}
+    low_rank = kc.swap(dense, wheres)
+    data = np.ones((4, 8, 8, 6)), np.ones((4, 12))
+    found = []
+    for model in (dense, low_rank):
+        model.compile("sgd", "mse")
+        found.append(kc.analysis.sensitivity(model, data, config, levels=[0.75]).layers)
+    for one, other in zip(*found, strict=True):
+        assert other.path == one.path
+        assert (other.weights, other.multiply_adds) == (one.weights, one.multiply_adds)
+    # Forms of convolutions leave Dense layers alone.
+    work = [16 * 9 * 6 * 12, 12 * 12] if method == "svd" else [16 * 9 * 6 * 12]
+    assert [layer.multiply_adds for layer in found[0]] == work
+
+
 def curve(path, size, errors, retrained=None):
     return LayerSensitivity(path, size, 9 * size, (0.5, 0.75, 0.9), errors, retrained)
 
