@@ -134,13 +134,17 @@ class Channels:
             return self._graph(layer, given)
         kind = type(layer)
         in_order = getattr(layer, "data_format", "channels_last") == "channels_last"
-        flow = None
-        if in_order and not acts_as_in_training(node.arguments):
+        flow, count = None, len(node.output_tensors)
+        is_known = in_order and not acts_as_in_training(node.arguments)
+        if is_known and kind in (*TRAINING_ONLY, layers.Identity):
+            # Called on several tensors, they hand on each.
+            return given[:count]
+        if is_known and count == 1:
             if kind is layers.Reshape:
                 flow = self._reshaped(layer, node, given[0])
             elif id(layer) in self.arrays:
                 flow = self._with_arrays(layer, node, given[0])
-            elif kind in (*TRAINING_ONLY, *POOLING, layers.Identity):
+            elif kind in POOLING:
                 flow = given[0]
             elif kind is layers.Activation and is_of_each(layer.activation):
                 flow = self._mapped(given[0], layer.activation)

@@ -132,16 +132,16 @@ class _Cut:
         free -= self.channels.fixed
         for read in self.readings:
             free -= set(read.classes[~read.is_free])
-        # A layer called several times has one bias for all of them.
-        calls = {}
+        return free - self._differing()
+
+    def _differing(self):
+        """What calls of one layer read as different constants: it has one bias."""
+        found, firsts = set(), {}
         for read in self.readings:
-            calls.setdefault(id(read.layer), []).append(read)
-        for reads in calls.values():
-            first = reads[0]
-            for other in reads[1:]:
-                same = (first.constants == other.constants) | ~first.is_read
-                free -= set(first.classes[~same])
-        return free
+            first = firsts.setdefault(id(read.layer), read)
+            same = (first.constants == read.constants) | ~first.is_read
+            found.update(first.classes[~same])
+        return found
 
     def _leave_one_each(self):
         for channels in self.channels.made.values():
@@ -178,15 +178,18 @@ class _Cut:
 
     def _merge(self):
         """Looks for two channels of constants behind zero padding."""
-        held = {}
+        held = {one: [None] for one in self._differing()}
         seen = [id(read.layer) for read in self.readings]
         for number, read in enumerate(self.readings):
-            once = seen.count(id(read.layer)) == 1 and "groups" not in read.arrays
+            # A group that reads none of it would get smaller than others all the same.
+            grouped = "groups" in read.arrays
+            once = seen.count(id(read.layer)) == 1 and not grouped
             counts = dict(
                 zip(*np.unique(read.classes, return_counts=True), strict=True)
             )
             for position, one in enumerate(read.classes):
-                if read.is_free[position] or one in self.channels.fixed:
+                is_held = grouped or not read.is_free[position]
+                if one in self.channels.fixed or not is_held:
                     continue
                 fits = once and counts[one] == 1 and read.is_padded_constant[position]
                 held.setdefault(one, []).append((number, position) if fits else None)

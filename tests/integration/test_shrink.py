@@ -285,6 +285,47 @@ def test_a_layer_that_reads_different_constants_keeps_them():
     same_outputs(model, new)
 
 
+def test_different_constants_stay_where_other_layers_would_merge_them():
+    one, two = keras.Input((5, 5, 3)), keras.Input((5, 5, 3))
+    a = layers.Conv2D(6, 1, activation="relu", name="a")
+    c = layers.Conv2D(6, 1, activation="relu", name="c")
+    b = layers.Conv2D(4, 1, name="b")
+    x, y = a(one), c(two)
+    # Behind their padding, constants can only be merged.
+    d = layers.Conv2D(2, 3, padding="same", name="d")(x)
+    e = layers.Conv2D(2, 3, padding="same", name="e")(y)
+    model = scrambled(keras.Model([one, two], [b(x), b(y), d, e]))
+    for layer, bias in ((a, 0.5), (c, 0.9)):
+        kill(layer, [0, 3])
+        layer.bias.assign([bias, 0.1, 0.1, 2 * bias, 0.1, 0.1])
+    assert shrink(model) is model
+
+
+@pytest.mark.parametrize("make", [layers.Identity, lambda: layers.Dropout(0.5)])
+def test_layers_that_do_nothing_hand_on_several_tensors(make):
+    inputs = keras.Input((6,))
+    a = layers.Dense(5, activation="tanh", name="a")(inputs)
+    b = layers.Dense(4, activation="tanh", name="b")(inputs)
+    a, b = make()([a, b])
+    outputs = [layers.Dense(3, name="c")(a), layers.Dense(2, name="d")(b)]
+    model = scrambled(keras.Model(inputs, outputs))
+    kill(model.get_layer("a"), [0, 3])
+    kill(model.get_layer("b"), [1])
+    new = shrink(model)
+    assert widths(new) == {"a": 3, "b": 3, "c": 3, "d": 2}
+    same_outputs(model, new)
+
+
+def test_other_layers_on_several_tensors_keep_them_whole():
+    inputs = keras.Input((6,))
+    a, b = (layers.Dense(4, name=name)(inputs) for name in ("a", "b"))
+    a, b = layers.Activation("linear", name="several")([a, b])
+    model = scrambled(keras.Model(inputs, layers.Dense(2, name="c")(a + b)))
+    kill(model.get_layer("a"), [1])
+    with pytest.warns(UserWarning, match="1 by 'several'"):
+        assert shrink(model) is model
+
+
 def test_nested_models_shrink_inside():
     inner = keras.Sequential(
         [
@@ -326,6 +367,22 @@ def test_constants_behind_the_padding_of_groups_are_left():
     model = grouped(padding="same")
     model.get_layer("one").bias.assign(np.linspace(0.1, 0.8, 8))
     kill(model.get_layer("one"), [0, 1, 6, 7])
+    assert shrink(model) is model
+
+
+def test_constants_that_others_merge_stay_where_a_group_would_get_smaller():
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="one")(inputs)
+    y = layers.Conv2D(2, 3, padding="same", name="two")(x)
+    z = layers.Conv2D(2, 3, padding="same", groups=2, name="grouped")(x)
+    model = scrambled(keras.Model(inputs, [y, z]))
+    kill(model.get_layer("one"), [0, 2])  # one of each group
+    kernel = model.get_layer("grouped").kernel.numpy()
+    kernel[:, :, 0] = 0.0  # the groups do not read channels 0 and 2
+    model.get_layer("grouped").kernel.assign(kernel)
+    same_outputs(model, shrink(model))
+    kernel[:, :, 0, 1] = 1.0  # the second group reads channel 2
+    model.get_layer("grouped").kernel.assign(kernel)
     assert shrink(model) is model
 
 
