@@ -42,6 +42,22 @@ def matching(name, paths, pattern):
     return found
 
 
+def pruned_layers(network):
+    """Mapping from paths to the pruned layers of a network.
+
+    Inside a custom layer there are no paths: there, a name that is taken gets a `'`.
+    """
+    paths = {id(layer): path for path, layer in walk(network)}
+    layers = {}
+    for layer in all_layers(network):
+        if is_pruned(layer):
+            path = paths.get(id(layer), layer.name)
+            while path in layers:
+                path += "'"
+            layers[path] = layer
+    return layers
+
+
 def layers_of(network, exclude):
     """Mapping from paths to the pruned layers of a network, but for some.
 
@@ -52,15 +68,7 @@ def layers_of(network, exclude):
     Raises:
         ValueError: If there are none, or a glob matches none.
     """
-    paths = {id(layer): path for path, layer in walk(network)}
-    layers = {}
-    for layer in all_layers(network):
-        if is_pruned(layer):
-            # Inside a custom layer there are no paths, and names may repeat.
-            path = paths.get(id(layer), layer.name)
-            while path in layers:
-                path += "'"
-            layers[path] = layer
+    layers = pruned_layers(network)
     if not layers:
         raise ValueError(
             f"IterativePruning found no pruned layers in {network.name!r}. "

@@ -5,9 +5,8 @@ import importlib.util
 import keras
 import tensorflow as tf
 
-from keras_compress._copies import all_layers
-from keras_compress._rebuild import walk
-from keras_compress.layers.pruned import is_pruned, packed_bytes
+from keras_compress.callbacks._pruned_layers import pruned_layers
+from keras_compress.layers.pruned import packed_bytes
 
 
 class CompressionLogger(keras.callbacks.Callback):
@@ -15,7 +14,8 @@ class CompressionLogger(keras.callbacks.Callback):
 
     Adds `<layer>/sparsity` and `<layer>/packed_bytes` to the logs, from where they
     reach `History`; a layer inside a nested model has the path that `swap` knows it by,
-    such as `block/fc1`. Writes them as TensorBoard scalars if asked to.
+    such as `block/fc1`. Inside a custom layer it has its name, with a `'` for each time
+    that it came before. Writes them as TensorBoard scalars if asked to.
 
     Args:
         log_dir: Directory for TensorBoard. Defaults to `None`: logs only.
@@ -43,13 +43,10 @@ class CompressionLogger(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 
     def on_epoch_end(self, epoch, logs=None):
-        paths = {id(layer): path for path, layer in walk(self.model)}
         values = {}
-        for layer in all_layers(self.model):
-            if is_pruned(layer):
-                path = paths.get(id(layer), layer.name)
-                values[f"{path}/sparsity"] = layer.sparsity
-                values[f"{path}/packed_bytes"] = packed_bytes(layer)
+        for path, layer in pruned_layers(self.model).items():
+            values[f"{path}/sparsity"] = layer.sparsity
+            values[f"{path}/packed_bytes"] = packed_bytes(layer)
         if logs is not None:
             logs.update(values)
         if self._writer is not None:

@@ -15,6 +15,7 @@ from keras_compress.callbacks import (
     IterativePruning,
     QuantizationNoise,
 )
+from keras_compress.layers.pruned import PrunedDense
 
 RANDOM = np.random.default_rng(0)
 INPUTS = RANDOM.standard_normal((320, 16)).astype("float32")
@@ -406,6 +407,29 @@ def test_the_logger_logs_every_layer():
     )
     assert history["fc1/sparsity"] == [0.5] * 3
     assert history["fc2/packed_bytes"] == [6 * 64 + 4 * 5] * 3
+
+
+class Block(keras.layers.Layer):
+    """A custom layer, inside of which there are no paths."""
+
+    def build(self, input_shape):
+        self.inner = PrunedDense(input_shape[-1], name="fc")
+        self.inner.build(input_shape)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+def test_the_logger_keeps_layers_of_one_name_apart():
+    model = keras.Sequential(
+        [keras.Input((16,)), Block(), Block(), keras.layers.Dense(4)]
+    )
+    model.layers[0].inner.prune(sparsity=0.5)
+    model.layers[1].inner.prune(sparsity=0.75)
+    model.compile("adam", "mse")
+    history = fit(model, CompressionLogger(), epochs=1)
+    assert history["fc/sparsity"] == [0.5]
+    assert history["fc'/sparsity"] == [0.75]
 
 
 def test_the_logger_writes_for_tensorboard(tmp_path):
