@@ -35,11 +35,16 @@ class Trace:
 
 @dataclasses.dataclass
 class _Loop:
-    """A layer that runs once for each of `steps` time steps."""
+    """A layer that runs once for each of `steps` time steps.
+
+    `tried` says that it is called once more before them, for the shape of its outputs.
+    """
 
     layer: keras.layers.Layer
     steps: int
-    seen: bool = False
+    tried: bool = False
+    calls: int = 0
+    running: bool = False
 
 
 class Recorder:
@@ -99,19 +104,25 @@ class Recorder:
         return any(id(v) not in seen for v in self.model.weights)
 
     def _watch(self, layer, call, args, kwargs):
-        loop = self._loops[-1] if self._loops else None
-        if loop is not None and layer is loop.layer:
-            # TensorFlow traces the body of a loop as often as it likes.
-            repeated, loop.seen = loop.seen, True
-            if repeated:
-                return self._unwatched(call, args, kwargs)
         if self._muted:
             return call(*args, **kwargs)
+        loop = self._loops[-1] if self._loops else None
+        if loop is not None and not loop.running:
+            if layer is loop.layer:
+                return self._watch_step(loop, call, args, kwargs)
+            if any(layer is inner for inner in all_layers(loop.layer)):
+                # Keras tries single cells of a stack out before the steps.
+                return self._unwatched(call, args, kwargs)
+        return self._watch_any(layer, call, args, kwargs)
+
+    def _watch_any(self, layer, call, args, kwargs):
         if isinstance(layer, keras.layers.TimeDistributed):
-            return self._watch_steps(layer, call, args, kwargs)
-        if layer_costs.is_container(layer):
-            return call(*args, **kwargs)
-        return self._watch_leaf(layer, call, args, kwargs)
+            return self._watch_steps(layer.layer, False, call, args, kwargs)
+        if not layer_costs.is_container(layer):
+            return self._watch_leaf(layer, call, args, kwargs)
+        if isinstance(layer, keras.layers.RNN):
+            return self._watch_steps(layer.cell, not layer.unroll, call, args, kwargs)
+        return call(*args, **kwargs)
 
     def _unwatched(self, call, args, kwargs):
         muted, self._muted = self._muted, True
@@ -128,6 +139,13 @@ class Recorder:
         else:
             result = call(*args, **kwargs)
         outputs = tensors_of(result)
+        running = [loop for loop in self._loops if loop.running]
+        # Only the first step is recorded: TensorFlow traces the body of a loop as often
+        # as it likes. Zeros are counted in all of them.
+        if any(loop.calls > 1 for loop in running):
+            if id(layer) in self.traces:
+                self._count(self.traces[id(layer)], inputs, outputs)
+            return result
         if not self._loops and any(map(tf.is_symbolic_tensor, outputs)):
             self._compiled = True
         if layer.weights:
@@ -135,27 +153,39 @@ class Recorder:
         elif first:
             self._raw.update((id(x), x) for x in outputs)
         trace = self.traces.setdefault(id(layer), Trace(layer))
-        repeats = math.prod(loop.steps for loop in self._loops)
+        repeats = math.prod(loop.steps for loop in running)
         trace.calls.append((_shape(inputs), _shape(outputs), repeats))
         trace.first = trace.first and first
         self._count(trace, inputs, outputs)
         return result
 
-    def _watch_steps(self, layer, call, args, kwargs):
+    def _watch_steps(self, layer, tried, call, args, kwargs):
         inputs = tensors_of((args, _data_only(kwargs)))
-        self._loops.append(_Loop(layer.layer, int(inputs[0].shape[1])))
+        trace = self.traces.get(id(layer))
+        before = 0 if trace is None else trace.output_elements
+        self._loops.append(_Loop(layer, int(inputs[0].shape[1]), tried))
         try:
             result = call(*args, **kwargs)
         finally:
             self._loops.pop()
-        # Inside, tensors are symbolic: all steps together are seen from here.
-        trace = self.traces.get(id(layer.layer))
-        if trace is not None and not trace.output_elements:
+        # Where tensors are symbolic inside, all steps together are seen from here.
+        trace = self.traces.get(id(layer))
+        if trace is not None and trace.output_elements == before:
             self._count(trace, inputs, tensors_of(result))
         return result
 
+    def _watch_step(self, loop, call, args, kwargs):
+        loop.calls += 1
+        loop.running = True
+        try:
+            return self._watch_any(loop.layer, call, args, kwargs)
+        finally:
+            loop.running = False
+
     def _count(self, trace, inputs, outputs):
-        if not self.count_zeros:
+        # What a trial counts would count again in the first step.
+        trial = any(x.running and x.tried and x.calls == 1 for x in self._loops)
+        if trial or not self.count_zeros:
             return
         if any(tf.is_symbolic_tensor(x) for x in (*inputs, *outputs)):
             return

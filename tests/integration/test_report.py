@@ -175,6 +175,78 @@ def test_time_steps_inside_time_steps_multiply():
     assert by_name["step"].multiply_adds == 2 * 5 * 4 * 3
 
 
+def test_zeros_are_counted_in_every_time_step():
+    dense = layers.Dense(3, activation="relu", use_bias=False, name="step")
+    model = keras.Sequential([keras.Input((5, 4)), layers.TimeDistributed(dense)])
+    dense.kernel.assign(np.ones((4, 3)))
+    data = np.ones((2, 5, 4), "float32")
+    data[:, :3] = 0
+    _, by_name = only(model, activations=data)
+    assert by_name["step"].input_elements == 2 * 5 * 4
+    assert by_name["step"].input_sparsity == pytest.approx(0.6)
+    assert by_name["step"].activation_sparsity == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_cells_are_called_once_a_time_step(unroll):
+    cells = [layers.LSTMCell(3, name="lstm"), layers.GRUCell(2, name="gru")]
+    recurrent = layers.RNN(cells, unroll=unroll)
+    _, by_name = only(keras.Sequential([keras.Input((7, 4)), recurrent]))
+    assert by_name["lstm"].calls == by_name["gru"].calls == 7
+
+
+def test_convolutional_cells_are_called_once_a_time_step():
+    model = keras.Sequential([keras.Input((7, 8, 4)), layers.ConvLSTM1D(3, 3)])
+    (row,) = only(model)[0].layers
+    assert (row.kind, row.calls) == ("ConvLSTMCell", 7)
+
+
+class Adding(layers.Layer):
+    """A cell that adds up what a layer makes of its inputs."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.state_size = units
+        self.inner = layers.Dense(units, "relu", use_bias=False, name="inner")
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+
+    def call(self, inputs, states):
+        output = states[0] + self.inner(inputs)
+        return output, [output]
+
+
+class WithHead(layers.RNN):
+    """Has a layer outside of its loop."""
+
+    def build(self, sequences_shape):
+        super().build(sequences_shape)
+        self.head = layers.Dense(2, name="head")
+        self.head.build((None, self.cell.state_size))
+
+    def call(self, sequences, **kwargs):
+        return self.head(super().call(sequences, **kwargs))
+
+    def compute_output_shape(self, sequences_shape):
+        return (sequences_shape[0], 2)
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_layers_in_cells_work_in_every_time_step(unroll):
+    recurrent = WithHead(Adding(3), unroll=unroll)
+    model = keras.Sequential([keras.Input((7, 4)), recurrent])
+    recurrent.cell.inner.kernel.assign(np.ones((4, 3)))
+    data = np.ones((300, 7, 4), "float32")
+    data[:, :2] = 0
+    _, by_name = only(model, activations=data)
+    assert by_name["inner"].calls == 7
+    assert by_name["inner"].multiply_adds == 7 * 4 * 3
+    assert by_name["inner"].input_elements == 300 * 7 * 4
+    assert by_name["inner"].activation_sparsity == pytest.approx(2 / 7)
+    assert by_name["head"].multiply_adds == 3 * 2
+
+
 CONVOLUTIONS = [
     (layers.Conv1D(6, 3, groups=2), (10, 4), 8 * 3 * 2 * 6),
     (layers.Conv2D(6, 3, strides=2, padding="same"), (9, 9, 2), 25 * 9 * 2 * 6),
