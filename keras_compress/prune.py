@@ -1,11 +1,11 @@
 """`prune`: masks weights of a whole model at once, by one criterion of several."""
 
 from keras_compress._criterion import Criterion
+from keras_compress._matching import matching
 from keras_compress._rebuild import check_model
 from keras_compress._validation import check_choice, check_real, invalid
 from keras_compress.functional.patterns import check_sparsity
 from keras_compress.layers.pruned import Prune, is_pruned, prune_together
-from keras_compress._matching import matching
 
 
 def prune(

@@ -115,13 +115,13 @@ def unfolded_matches(model, config, where=None):
 def _wants_factors(rules):
     """Whether a rule means the factors of a layer, by path, layer and its factors."""
 
-    def is_wanted(path, layer, factors):
+    def wants(path, layer, factors):
         for wanted, one in rules:
             if is_wanted(path, layer, wanted):
                 return not one.supports(layer) and all(map(one.supports, factors))
         return False
 
-    return is_wanted
+    return wants
 
 
 def _fitted(model, matches, data):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_compress._matching import matching
 from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import check_model, rebuild, walk
 from keras_compress._validation import check_choice, check_int, invalid
@@ -26,7 +27,6 @@ from keras_compress.functional.q_format import QFormat
 from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers.fixed_point import FixedPoint
 from keras_compress.report.model_inputs import batches_of, fitted
-from keras_compress.swap import matching
 
 FEWEST = 2
 SPREADS = ("even", "loss")

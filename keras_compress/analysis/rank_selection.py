@@ -1,6 +1,7 @@
 """`choose_ranks`: how far each layer of a model can be cut, by rule or for a budget."""
 
 from keras_compress._activations import batches, check_data
+from keras_compress._matching import matching
 from keras_compress._rebuild import check_model
 from keras_compress._validation import check_choice, invalid
 from keras_compress.analysis.layer_candidates import LayerCandidates
@@ -9,7 +10,6 @@ from keras_compress.analysis.rank_choice import RankChoice
 from keras_compress.functional import ranks
 from keras_compress.layers._low_rank_swap import METHODS, LowRank
 from keras_compress.report.weight_uses import weight_uses
-from keras_compress.swap import matching
 
 RULES = {
     "gavish_donoho": ranks.gavish_donoho_rank,

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_compress._matching import matching
 from keras_compress._rebuild import check_model, walk
 from keras_compress._validation import check_int, check_real, invalid
 from keras_compress.analysis.sensitivity_result import (
@@ -22,7 +23,7 @@ from keras_compress.layers._low_rank_swap import LowRank
 from keras_compress.layers.fixed_point import FixedPoint
 from keras_compress.layers.pruned import Prune
 from keras_compress.report.weight_uses import weight_uses
-from keras_compress.swap import matching, swap
+from keras_compress.swap import swap
 
 # The weights kept halve, more or less, in two steps.
 SPARSITIES = (0.25, 0.5, 0.67, 0.8, 0.875, 0.92, 0.95, 0.97, 0.98, 0.99)

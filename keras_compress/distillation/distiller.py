@@ -8,13 +8,14 @@ from keras_compress._validation import check_choice, check_real, invalid
 from keras_compress.distillation.cached_batch import CachedBatch
 from keras_compress.distillation.feature_matching import FeatureMatching
 from keras_compress.distillation.features import check_features
+from keras_compress.distillation.late_labels import LateLabels
 from keras_compress.distillation.objective import Objective
 from keras_compress.distillation.teachers import as_ensemble
 from keras_compress.distillation.terms import MODES, MeanLoss
 
 
 @keras.saving.register_keras_serializable("keras_compress")
-class Distiller(keras.Model):
+class Distiller(LateLabels):
     """Trains a student on labels and on the outputs of its teachers.
 
     To `compile` and `fit` like any model; `distiller.student` is the product. Beside
@@ -118,7 +119,6 @@ class Distiller(keras.Model):
         self._teachers = None
         self._matching = FeatureMatching(features, student)
         self._objective = Objective(student, mode, self._matching)
-        self._is_unlabelled = False  # the batch at hand, as far as that is known
         self.built = student.built
         if teachers is not None:
             self.teachers = teachers
@@ -235,22 +235,6 @@ class Distiller(keras.Model):
             total += term
         return total
 
-    def make_train_function(self, force=False):
-        awaits = self._awaits_labels() and not self._is_unlabelled
-        return super().make_train_function(force or awaits)
-
-    def make_test_function(self, force=False):
-        return super().make_test_function(force or self._awaits_labels())
-
-    def train_on_batch(self, x, y=None, *args, **kwargs):
-        if y is None and self.train_function is not None:
-            # Made for such a batch already: it would be traced anew for every one.
-            self._is_unlabelled = True
-        try:
-            return super().train_on_batch(x, y, *args, **kwargs)
-        finally:
-            self._is_unlabelled = False
-
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if y is None:
             # The metrics of `compile` have nothing to be held against.
@@ -299,12 +283,6 @@ class Distiller(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-
-    def _awaits_labels(self):
-        # A function that was traced without labels cannot make the variables of
-        # metrics any more when labels come.
-        hard = None if self.mode == "mixed_target" else self._compile_loss
-        return any(one and not one.built for one in (self._compile_metrics, hard))
 
     def _own_results(self):
         own = (one for one in self.metrics if one is not self._compile_metrics)

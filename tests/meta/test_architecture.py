@@ -21,6 +21,7 @@ PLANS = {
     "_bit_plan",
     "_channels",
     "_integer_plan",
+    "_matching",
     "_shrink",
     "_unfold",
 }
@@ -43,6 +44,7 @@ MAY_IMPORT = {
     "_bit_plan": {"_rebuild", "_neighbours", "layers"},
     "_integer_plan": {*COPIES, "_layer_kinds", "functional", "layers"},
     "_layer_kinds": {"layers"},
+    "_matching": {"_rebuild", "_validation", "layers"},
     "_channels": {"_layer_kinds", "_rebuild", "functional"},
     "_shrink": {"_channels", "_copies", "_rebuild", "_shrink_arrays"},
     "_shrink_arrays": {"_layer_kinds", "layers"},
