@@ -1,6 +1,7 @@
 """`export`: a SavedModel of the weights and nothing else, written whole or not."""
 
 import contextlib
+import functools
 import os
 import shutil
 import uuid
@@ -10,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_compress._copies import all_layers
+from keras_compress._rebuild import is_graph
 from keras_compress._validation import invalid
 from keras_compress.ops import twins
 
@@ -43,8 +45,10 @@ def export(model, path, *, portable=False):
         `path`, as a `pathlib.Path`.
 
     Raises:
-        ValueError: If `model` is not a built Sequential or Functional model, `path`
-            is no path, exists or cannot be written, or `portable` is not a bool.
+        ValueError: If `model` is not a built Sequential or Functional model, or has a
+            `TimeDistributed` of any number of steps where Keras loses some (Keras
+            3.15); `path` is no path, exists or cannot be written, or `portable` is not
+            a bool.
 
     Example:
 
@@ -66,12 +70,52 @@ def export(model, path, *, portable=False):
         raise invalid("path", "a path where nothing is yet", str(path))
     if not path.parent.is_dir():
         raise invalid("path", "in a directory that exists", str(path))
+    _check_steps(model)
     operations = twins() if portable else contextlib.nullcontext()
     with _renamed_when_complete(path) as temporary, operations:
         # A gradient that is an error, as that of packed signs, could not be written.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         _archive(model).write_out(str(temporary), options=options, verbose=False)
     return path
+
+
+def _check_steps(model):
+    """Raises where `TimeDistributed` would serve fewer or more steps than it gets."""
+    graphs = [layer for layer in all_layers(model) if is_graph(layer)]
+    for layer, shape in (call for graph in graphs for call in _calls(graph)):
+        wrapper = isinstance(layer, keras.layers.TimeDistributed)
+        if wrapper and shape[1] is None and _loses_steps():
+            raise ValueError(
+                f"Layer {layer.name!r}, a TimeDistributed, is called on {shape}: where "
+                "the number of steps is not known, Keras takes the batch for it. Make "
+                "the model with a fixed number, as in keras.Input((10, ...)), and give "
+                "it the same weights."
+            )
+
+
+def _calls(graph):
+    """Yields the layers that are called in a graph, and the shapes of their inputs."""
+    seen, tensors = set(), keras.tree.flatten(graph.outputs)
+    while tensors:
+        history = tensors.pop()._keras_history
+        called = history.operation
+        if (id(called), history.node_index) in seen or not called._inbound_nodes:
+            continue
+        seen.add((id(called), history.node_index))
+        given = called._inbound_nodes[history.node_index].input_tensors
+        if given:
+            yield called, given[0].shape
+        tensors.extend(given)
+
+
+@functools.cache
+def _loses_steps():
+    """Whether Keras's `TimeDistributed` counts the batch instead of unknown steps."""
+    # Named by hand, for a name made up here would shift those of the user's models.
+    inner = keras.layers.Activation("linear", name="keras_compress_probe")
+    layer = keras.layers.TimeDistributed(inner, name="keras_compress_probes")
+    call = tf.function(layer, input_signature=[tf.TensorSpec((None, None, 1))])
+    return call(tf.zeros((1, 2, 1))).shape[1] != 2
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """`export_litert`: a `.tflite` file, of integers where LiteRT has them."""
 
 import dataclasses
-import importlib
 import os
 import tempfile
 import uuid
@@ -14,18 +13,20 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_compress._litert_checks import check_convertible, check_ranges
+from keras_compress._litert_file import constants, interpreter, with_wide_biases
 from keras_compress._litert_layers import (
     RangedKernel,
-    check_convertible,
-    check_ranges,
     gives_steps,
     plain_layer,
     tensor_limits,
 )
+from keras_compress._litert_seams import Seams
 from keras_compress._rebuild import check_model, rebuild, walk
 from keras_compress._validation import invalid
 from keras_compress.export import export
 from keras_compress.layers.packed._integer_kernel import IntegerKernel
+from keras_compress.layers.packed._integer_steps import final_format
 from keras_compress.layers.packed.integer import IntegerDense
 from keras_compress.layers.packed.sparse import SparseConv2D, SparseDense
 
@@ -72,7 +73,8 @@ def export_litert(model, path, *, data=None):
     Integer layers of a packed model whose outputs have a format become integer layers
     of LiteRT: the file has the very integers of their weights, and scales that are
     exactly `2 ** -fraction_bits`. Formats of up to 8 bits become int8 (unsigned ones by
-    a zero point of -128), wider ones int16; biases int32. With formats of up to 8 bits
+    a zero point of -128), wider ones int16; biases int32, or int64 where
+    LiteRT reads such. With formats of up to 8 bits
     the outputs are the packed model's bit for bit where XNNPACK runs them, as it does
     by default in TensorFlow 2.21 and LiteRT 2. LiteRT's kernels for 16 bits, and its
     own for 8, which TensorFlow 2.18 takes, round halves away from zero, and so may be
@@ -101,7 +103,7 @@ def export_litert(model, path, *, data=None):
         ValueError: If a layer has what LiteRT has not (weights of -128 or of 16 bits,
             a format that wraps or rounds down, two formats in a row, packed bits), is
             not packed yet, or is made of operations that LiteRT lacks; or `path` exists
-            or cannot be written.
+            or cannot be written; or the file's outputs on `data` are not the model's.
 
     Example:
 
@@ -125,22 +127,29 @@ def export_litert(model, path, *, data=None):
     for name, layer in walk(model):
         check_convertible(name, layer)
     check_ranges(model)
-    content = _converted(rebuild(model, _replaced))
+    content = _converted(rebuild(model, _replacing(model)))
     layers = _kinds(model, content)
     difference = None if data is None else _difference(model, content, data)
     _write(path, content)
     return LiteRTFile(path, layers, difference)
 
 
-def _replaced(layer):
-    if isinstance(layer, keras.layers.TimeDistributed):
-        # A dense layer works on the last axis anyway, and LiteRT has no such loop.
-        layer = layer.layer if isinstance(layer.layer, IntegerDense) else layer
-    if isinstance(layer, IntegerKernel):
-        return RangedKernel(layer), lambda: None
-    if isinstance(layer, SparseDense | SparseConv2D):
-        return plain_layer(layer)
-    return None
+def _replacing(model):
+    """A function for `rebuild`: layers as the converter wants to see them."""
+    seams = Seams(model)
+
+    def replaced(layer):
+        if isinstance(layer, keras.layers.TimeDistributed):
+            # A dense layer works on the last axis anyway; LiteRT has no such loop.
+            layer = layer.layer if isinstance(layer.layer, IntegerDense) else layer
+        if isinstance(layer, IntegerKernel):
+            beside = seams.is_behind_floats(layer), seams.is_before_floats(layer)
+            return RangedKernel(layer, *beside), lambda: None
+        if isinstance(layer, SparseDense | SparseConv2D):
+            return plain_layer(layer)
+        return None
+
+    return replaced
 
 
 def _converted(model):
@@ -155,24 +164,25 @@ def _converted(model):
             with warnings.catch_warnings():
                 # That it has no examples to find ranges by, which are given.
                 warnings.simplefilter("ignore", UserWarning)
-                return converter.convert()
+                content = converter.convert()
         except Exception as error:  # the converter's own type is private
             lines = [x for x in str(error).splitlines() if "ops:" in x] or [str(error)]
             raise ValueError(
                 f"`model` has operations that LiteRT lacks, in {model.name!r}: "
                 f"{lines[0].strip()[:300]}"
             ) from error
+    return with_wide_biases(content) if integers else content
 
 
 def _kinds(model, content):
     """What the file has for each layer with weights."""
-    constants = _constants(content)
+    stored = constants(content)
     found = {}
     for name, layer in walk(model):
         if not layer.weights:
             continue
         found[name] = FLOATS
-        if gives_steps(layer) and _has(constants, layer):
+        if gives_steps(layer) and _has(stored, layer):
             wide = tensor_limits(layer.input_format)[0] == 16
             found[name] = "int16 x int8" if wide else "int8"
             if _is_bias_rounded(layer):
@@ -189,7 +199,7 @@ def _is_bias_rounded(layer):
     return bool(np.any(steps != np.rint(steps)))
 
 
-def _has(constants, layer):
+def _has(stored, layer):
     """Whether the kernel and the bias of a layer are there, as its integers."""
     codes = layer.effective_kernel()
     if hasattr(layer, "kernel_size"):
@@ -203,7 +213,7 @@ def _has(constants, layer):
         and array.shape in (codes.shape, as_pixel)
         and np.array_equal(array.reshape(codes.shape), codes)
         and np.all(scales == steps)
-        for array, scales in constants
+        for array, scales in stored
     )
     if not kernel or layer.bias is None:
         return kernel
@@ -212,27 +222,13 @@ def _has(constants, layer):
         array.dtype in (np.int32, np.int64)
         and np.array_equal(array, bias)
         and np.all(scales == np.ldexp(1.0, -fractions))
-        for array, scales in constants
+        for array, scales in stored
     )
-
-
-def _constants(content):
-    """`(array, scales)` of every tensor of the file that holds numbers."""
-    interpreter = _interpreter(content, delegates=False)
-    interpreter.allocate_tensors()
-    found = []
-    for tensor in interpreter.get_tensor_details():
-        try:
-            array = interpreter.get_tensor(tensor["index"])
-        except ValueError:  # of those that are computed
-            continue
-        found.append((array, tensor["quantization_parameters"]["scales"]))
-    return found
 
 
 def _difference(model, content, data):
     """How far apart the outputs of the file and of the model are."""
-    run = _interpreter(content).get_signature_runner("serving_default")
+    run = interpreter(content).get_signature_runner("serving_default")
     names = list(run.get_input_details())
     given = data if isinstance(data, dict) else {names[0]: data}
     if set(given) != set(names):
@@ -248,23 +244,31 @@ def _difference(model, content, data):
         # Others are numbered: output_2 stands before output_10.
         in_order = [found[x] for x in sorted(found, key=lambda x: (len(x), x))]
         pairs = zip(in_order, keras.tree.flatten(expected), strict=True)
-    return max(float(np.max(np.abs(one - other), initial=0.0)) for one, other in pairs)
+    return max(_checked(model, one, other) for one, other in pairs)
 
 
-def _interpreter(content, *, delegates=True):
-    """LiteRT's interpreter where it is installed, else the one in TensorFlow."""
-    try:
-        module: Any = importlib.import_module("ai_edge_litert.interpreter")
-        resolvers = module.OpResolverType
-    except ImportError:
-        module, resolvers = tf.lite, tf.lite.experimental.OpResolverType
-    which = resolvers.AUTO if delegates else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    with warnings.catch_warnings():
-        # TensorFlow's says that it will go one day.
-        warnings.simplefilter("ignore", UserWarning)
-        return module.Interpreter(
-            model_content=content, experimental_op_resolver_type=which
+def _checked(model, found, expected):
+    """The largest difference of two outputs, which must not be two other things.
+
+    A step off here and there is a small part of the outputs on average; numbers that
+    have nothing to do with the model's are more than their spread.
+    """
+    apart = np.abs(np.asarray(found, "float64") - expected)
+    layers = (layer for _, layer in walk(model) if isinstance(layer, IntegerKernel))
+    formats = (final_format(layer) for layer in layers)
+    step = max((2.0**-x.fraction_bits for x in formats if x is not None), default=0.0)
+    largest = float(np.max(apart, initial=0.0))
+    bound = 0.5 * np.std(expected) + 4 * step
+    if (
+        apart.size
+        and np.sqrt(np.mean(apart**2)) > bound + 1e-3 * np.abs(expected).max()
+    ):
+        raise ValueError(
+            f"LiteRT computes other outputs on `data` than `model`: they differ by "
+            f"{largest:g}, in steps of {step:g} at most. Try formats of 8 bits, or "
+            "report this model."
         )
+    return largest
 
 
 def _write(path, content):

@@ -190,6 +190,45 @@ def test_a_batch_that_a_state_fixes_stays_fixed(functional, tmp_path):
     assert np.abs(first - second).max() > 0, "the state is kept"
 
 
+def in_time(steps, batch=None):
+    inputs = keras.Input(batch_shape=(batch, steps, 6, 6, 2))
+    convolved = keras.layers.TimeDistributed(keras.layers.Conv2D(4, 3), name="t")
+    flat = keras.layers.TimeDistributed(keras.layers.Flatten())(convolved(inputs))
+    return keras.Model(inputs, keras.layers.Dense(3)(flat))
+
+
+def keras_loses_steps():
+    """Keras 3.15 takes the batch for the steps, where these are not known."""
+    spec = tf.TensorSpec((None, None, 6, 6, 2))
+    served = tf.function(in_time(None), input_signature=[spec])
+    return served(tf.ones((2, 3, 6, 6, 2))).shape[1] != 3
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("batch", [None, 2])
+def test_no_step_in_time_is_lost(batch, nested, tmp_path):
+    model = in_time(None, batch)
+    if nested:
+        model = keras.Sequential([keras.Input(batch_shape=model.input_shape), model])
+    packed = kc.pack(kc.swap(model, kc.Prune()))
+    if keras_loses_steps():
+        with pytest.raises(ValueError, match=r"'t', a TimeDistr.*fixed number"):
+            kc.export(packed, tmp_path / "served")
+        assert not list(tmp_path.iterdir())
+        return
+    inputs = np.ones((2, 3, 6, 6, 2), "float32")
+    (outputs,) = serve(kc.export(packed, tmp_path / "served"), inputs).values()
+    np.testing.assert_allclose(outputs, packed(inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_a_known_number_of_steps_is_served(tmp_path):
+    inputs = np.ones((2, 3, 6, 6, 2), "float32")
+    model = in_time(3)
+    in_time(None)(model.input)
+    (outputs,) = serve(kc.export(model, tmp_path / "served"), inputs).values()
+    np.testing.assert_allclose(outputs, model(inputs), rtol=1e-4, atol=1e-5)
+
+
 def test_what_exists_is_not_overwritten(tmp_path):
     packed = kc.pack(pruned(MODELS[0], 0.9))
     (tmp_path / "here").write_text("precious")

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers as kl
 
 import keras_compress as kc
-from keras_compress import litert
+from keras_compress import _litert_file, litert
 
 RANDOM = np.random.default_rng(0)
 Q = kc.QFormat
@@ -91,7 +91,7 @@ def test_scales_are_powers_of_two(tmp_path):
     packed = CASES["bytes"]()
     file = kc.export_litert(packed, tmp_path / "model.tflite")
     content = file.path.read_bytes()
-    interpreter = litert._interpreter(content, delegates=False)
+    interpreter = _litert_file.interpreter(content, delegates=False)
     interpreter.allocate_tensors()
     codes = packed.get_layer("b").effective_kernel().T
     found = [
@@ -106,14 +106,103 @@ def test_scales_are_powers_of_two(tmp_path):
     np.testing.assert_array_equal(parameters["zero_points"], [0])
 
 
-def test_activations_of_16_bits_are_a_step_off_at_most(tmp_path):
-    config = kc.FixedPoint(Q(0, 7), Q(1, 9), Q(3, 12), outputs=Q(3, 12))
-    packed = kc.pack(kc.swap(mlp(), config))
+WIDE = kc.FixedPoint(Q(0, 7), Q(1, 9), Q(3, 12), outputs=Q(3, 12))
+ONE_CONV = [kl.Conv2D(6, 3, strides=2, name="a")]
+
+
+def by_unit(layers, shape, count):
+    """Packed, with a step of its own for every unit of the kernel."""
+    bits = [7 - number % 3 for number in range(count)]
+    config = kc.FixedPoint(Q([0] * count, bits), Q(1, 9), Q(3, 12), outputs=Q(3, 12))
+    return kc.pack(kc.swap(network(layers, shape), config))
+
+
+WIDE_CASES = {
+    "dense": lambda: kc.pack(kc.swap(mlp(), WIDE)),
+    "dense by unit": lambda: by_unit([kl.Dense(5, name="a")], (20,), 5),
+    "conv": lambda: kc.pack(kc.swap(network(ONE_CONV, (9, 9, 2)), WIDE)),
+    "conv by unit": lambda: by_unit(ONE_CONV, (9, 9, 2), 6),
+    "images": lambda: kc.pack(kc.swap(images(), WIDE)),
+    "a pixel": lambda: kc.pack(kc.swap(network([kl.Conv2D(4, 1)], (5, 5, 3)), WIDE)),
+}
+
+
+@pytest.mark.parametrize("case", WIDE_CASES)
+def test_activations_of_16_bits_are_a_step_off_at_most(case, tmp_path):
+    packed = WIDE_CASES[case]()
+    for layer in packed.layers:
+        if layer.weights:
+            assert np.abs(layer.bias).max() > 0, "else a wrong bias is not seen"
     inputs = data_of(packed)
     file = kc.export_litert(packed, tmp_path / "model.tflite", data=inputs)
     assert set(file.layers.values()) == {"int16 x int8"}
     # One step of a hidden layer, through weights below 1, and one of the last.
-    assert file.largest_difference <= 4 * 2.0**-12
+    steps = 1 if len(file.layers) == 1 else 4
+    assert file.largest_difference <= steps * 2.0**-12
+
+
+@pytest.mark.parametrize("count", [8, 16])
+@pytest.mark.parametrize(
+    "between",
+    [
+        kl.DepthwiseConv2D(3, name="b"),
+        kl.Conv2D(5, 3, activation="relu", name="b"),
+        kl.BatchNormalization(name="b"),
+        kl.Dense(4, name="b"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_floats_between_integers_stay_floats(between, count, tmp_path):
+    first, last = kl.Conv2D(7, 3, activation="relu", name="a"), kl.Dense(3, name="c")
+    behind = [kl.MaxPooling2D(), kl.Flatten(), last]
+    layers = [first, type(between).from_config(between.get_config()), *behind]
+    model = network(layers, (9, 9, 2))
+    packed = chosen(model, activation_bits=count, where=["a", "c"])
+    file = kc.export_litert(packed, tmp_path / "a.tflite", data=data_of(packed))
+    assert file.layers["a"] == ("int8" if count == 8 else "int16 x int8")
+    assert file.layers["b"] == "float32"
+    # As int8, their weights would be off by far more.
+    step = 2.0 ** -packed.get_layer("a").output_format.fraction_bits
+    assert file.largest_difference <= (1e-5 if count == 8 and HAS_XNNPACK else 4 * step)
+
+
+@pytest.mark.parametrize("other", ["input", "float", "finer"])
+def test_integers_joined_with_other_numbers_keep_both(other, tmp_path):
+    inputs = keras.Input((8,))
+    first = kl.Dense(6, name="a")(inputs)
+    second = {"input": inputs}.get(other)
+    second = kl.Dense(6, name="b")(inputs) if second is None else 3 * second
+    outputs = kl.Dense(4, name="c")(kl.Concatenate()([first, second]))
+    finer = kc.FixedPoint(Q(0, 7), Q(1, 9), Q(2, 5), Q(0, 7))
+    formats = {"a": BYTES} | ({"b": finer} if other == "finer" else {})
+    packed = kc.pack(kc.swap(keras.Model(inputs, outputs), formats))
+    data = 3 * data_of(packed)
+    file = kc.export_litert(packed, tmp_path / "a.tflite", data=data)
+    assert file.layers["a"] == "int8"
+    assert file.largest_difference < (1e-5 if HAS_XNNPACK else 0.1)
+
+
+def test_a_file_with_other_outputs_is_refused(tmp_path, monkeypatch):
+    packed, path = WIDE_CASES["conv"](), tmp_path / "a.tflite"
+    content = litert._converted
+
+    def doubled(model):
+        model.layers[0].bias.assign(model.layers[0].bias + 3)
+        return content(model)
+
+    monkeypatch.setattr(litert, "_converted", doubled)
+    with pytest.raises(ValueError, match=r"other outputs on `data`.*differ by"):
+        kc.export_litert(packed, path, data=data_of(packed))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_litert_does_not_load_is_refused(tmp_path, monkeypatch):
+    schema = _litert_file.SCHEMA
+    monkeypatch.setattr(schema.TensorType, "INT64", schema.TensorType.INT8)
+    packed = WIDE_CASES["conv"]()
+    with pytest.raises(ValueError, match="a file that LiteRT refuses"):
+        kc.export_litert(packed, tmp_path / "a.tflite")
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_techniques_are_floats(tmp_path):
