@@ -30,7 +30,7 @@ OBJECTS = MATHS | COPIES | PLANS | {"layers"}
 DRIVE = OBJECTS | {
     *("callbacks", "distillation", "swap", "pack", "export", "analysis", "report"),
     *("save", "fold", "hardware", "prune", "_pack_compact", "_pack_integers"),
-    *("litert", "_litert_layers"),
+    *("litert", "_litert_checks", "_litert_file", "_litert_layers", "_litert_seams"),
 }
 MAY_IMPORT = {
     "_validation": set(),
