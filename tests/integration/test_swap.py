@@ -458,7 +458,9 @@ def scramble_slightly(model):
         variable.assign(variable.numpy() + noise)
 
 
-@pytest.mark.parametrize("config", [kc.Prune(), kc.Bitwise(), kc.FixedPoint(kernel=kc.QFormat(0, 7))])
+@pytest.mark.parametrize(
+    "config", [kc.Prune(), kc.Bitwise(), kc.FixedPoint(kernel=kc.QFormat(0, 7))]
+)
 def test_biases_belong_to_channels_where_the_width_is_their_number(config):
     # Keras 3.15 takes them for those of channels that come last.
     channels = dict.fromkeys(["first", "last"])
