@@ -21,8 +21,8 @@ clips of FA and MC that are held out for it, as are the losses in the log.
 
 What came out is in `bitwise_speech.jsonl`, seed 1, three runs with `--sentences 3`. The
 second is that of the defaults; the first had fewer epochs of always the same mixtures,
-which the networks learned by heart; the third is `--epochs 4 6 30`, 12 minutes of a core
-of a Zen 5. SDR in dB, gap of bits to float:
+which the networks learned by heart; the third is `--epochs 4 6 30`, 12 minutes of a
+Zen 5. SDR in dB, gap of bits to float:
 
 | run | epochs | speakers | float | binary input | bits | oracle | gap |
 | --- | --- | --- | --- | --- | --- | --- | --- |
