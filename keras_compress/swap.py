@@ -67,7 +67,6 @@ def swap(model, config, *, where=None, data=None):
     source = model
     model, matches = unfolded_matches(model, config, where)
     _warn_of_unreachable(model, rules)
-    _warn_of_biases([layer for _, layer, _ in matches])
     chosen = {id(layer): one for _, layer, one in matches}
     place = Place(
         neighbours=Neighbours(model),
@@ -79,13 +78,16 @@ def swap(model, config, *, where=None, data=None):
         changes = one.place(layer, place)
         converters.update((id(key), other) for key, other in changes.items())
     converters.update(_fitted(model, matches, data))
-    kept, normalised = {}, _normalised(model)
+    kept, wrappers = {}, _spectral_wrappers(model)
 
     def replace(layer):
         one = converters.get(id(layer))
-        found = None if one is None else one.convert(layer)
-        if one is not None and not one.keeps_kernel and id(layer) in normalised:
-            found = Kept(f"{normalised[id(layer)]!r} around it sets its kernel")
+        if one is None:
+            return None
+        found = None
+        if id(layer) in wrappers and not one.keeps_kernel:
+            found = Kept(f"{wrappers[id(layer)]!r} around it sets its kernel")
+        found = found or one.convert(layer)
         if isinstance(found, Kept):
             kept[id(layer)] = found.reason
             return None
@@ -93,6 +95,7 @@ def swap(model, config, *, where=None, data=None):
 
     new = rebuild(model, replace)
     _say_what_was_kept(model, new, kept)
+    _warn_of_biases([layer for _, layer, _ in matches if id(layer) not in kept])
     carry_compile(source, new)
     return new
 
@@ -134,7 +137,7 @@ def _fitted(model, matches, data):
     return whiten(model, chosen, data) if chosen else {}
 
 
-def _normalised(model):
+def _spectral_wrappers(model):
     """The names of wrappers that set kernels, by the ids of the layers inside them."""
     return {
         id(layer.layer): layer.name

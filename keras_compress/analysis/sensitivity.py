@@ -262,8 +262,7 @@ def _is_accuracy(name, outputs):
     if len(outputs) > 1:
         for output in outputs:
             name = name.removeprefix(f"{output}_")
-    words = name.split("_")
-    return words[-1] != "loss" and not {"acc", "accuracy"}.isdisjoint(words)
+    return name != "loss" and not name.endswith("_loss") and "acc" in name
 
 
 def _check_pair(name, data):

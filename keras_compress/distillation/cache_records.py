@@ -120,7 +120,7 @@ class Recorder:
             records: One string of them all.
 
         Returns:
-            Teachers' outputs, and their weights or `()`.
+            Teachers' outputs, their weights or `()`, and their families.
         """
         raw = tf.reshape(tf.io.decode_raw(records, tf.uint8), (-1, self.bytes))
         position, teachers = 0, []
@@ -134,16 +134,18 @@ class Recorder:
                     part = tf.reshape(part, (-1, *shape, kind.itemsize))
                     parts.append(tf.bitcast(part, kind))
                     position += size
-                tensor = self._joined(field, parts)
-                outputs.append(
-                    FAMILIES[field.family](tensor) if field.family else tensor
-                )
+                outputs.append(self._joined(field, parts))
             teachers.append(tuple(outputs))
+        families = tuple(
+            tuple(FAMILIES.get(field.family, ()) for field in fields)
+            for fields in self.fields
+        )
         weights = self.header_weights()
         if weights is None:
-            return tuple(teachers), ()
+            return tuple(teachers), (), families
         count = tf.shape(raw)[0]
-        return tuple(teachers), tf.tile(tf.constant([weights]), (count, 1))
+        weights = tf.tile(tf.constant([weights]), (count, 1))
+        return tuple(teachers), weights, families
 
     def header_weights(self):
         """Weights of the teachers stored, or `None` for equal ones."""

@@ -8,48 +8,32 @@ class CachedBatch(NamedTuple):
 
     Args:
         inputs: The student's inputs.
-        teachers: Tuple, one a teacher, of tuples, one an output, of logits or values:
-            a tensor, or one of `FAMILIES` around it where the teacher says which.
+        teachers: Tuple, one a teacher, of tuples, one an output, of logits or values.
         weights: Tensor `(batch, teachers)` of sum 1 a row, or `()` for equal weights.
+        families: Like `teachers`, of what `FAMILIES` has, or `()` where a teacher does
+            not say what its output is. Not tensors, but part of the structure.
     """
 
     inputs: object
     teachers: tuple
     weights: object = ()
+    families: tuple = ()
 
 
 class CategoricalLogits(NamedTuple):
-    """Of classes that exclude each other.
-
-    Args:
-        tensor: Shape `(batch, ..., classes)`.
-    """
-
-    tensor: object
+    """Logits of classes that exclude each other."""
 
 
 class BinaryLogits(NamedTuple):
-    """Of units that are each a yes or no.
-
-    Args:
-        tensor: Shape `(batch, ..., units)`.
-    """
-
-    tensor: object
+    """Logits of units that are each a yes or no."""
 
 
 class Values(NamedTuple):
-    """Anything else.
-
-    Args:
-        tensor: Shape `(batch, ...)`.
-    """
-
-    tensor: object
+    """Anything else."""
 
 
 FAMILIES = {
-    "categorical": CategoricalLogits,
-    "binary": BinaryLogits,
-    "values": Values,
+    "categorical": CategoricalLogits(),
+    "binary": BinaryLogits(),
+    "values": Values(),
 }

@@ -4,7 +4,7 @@ import keras
 
 
 class LateLabels(keras.Model):
-    """A model that makes its training function anew when labels come.
+    """What makes the `Distiller`'s training function anew when labels come.
 
     A function that was traced without labels cannot make the variables of metrics and
     losses any more, which Keras makes of the first labels that it sees.

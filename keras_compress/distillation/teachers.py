@@ -198,9 +198,10 @@ def listen(ensemble, x, students, matching):
         elif not cached:
             raw.append(model(inputs, training=False))
     if cached:
+        families = x.families or [[()] * len(flat) for flat in x.teachers]
         logits = [
-            [_cached_logits(*pair) for pair in zip(students, flat, strict=True)]
-            for flat in x.teachers
+            [_cached_logits(*one) for one in zip(students, *pair, strict=True)]
+            for pair in zip(x.teachers, families, strict=True)
         ]
         count = len(x.teachers)
         weights = (1.0 / count,) * count
@@ -217,14 +218,13 @@ def listen(ensemble, x, students, matching):
     return Saying(logits, ensemble.combine, ensemble.weights, features)
 
 
-def _cached_logits(student, cached):
+def _cached_logits(student, tensor, told):
     """Logits of an output, held against what the student's is, from a `CachedBatch`."""
-    families = {kind: name for name, kind in FAMILIES.items()}
-    family = families.get(type(cached), student.family)
+    families = {type(one): family for family, one in FAMILIES.items()}
+    family = families.get(type(told), student.family)
     if family != student.family:
         raise ValueError(
             f"`x` must be cached from teachers of the student's kind, {student.family}."
             f" Received: outputs that are {family}"
         )
-    tensor = cached.tensor if type(cached) in families else cached
     return Output(family, False).logits(tensor)

@@ -22,6 +22,10 @@ class Fitted(SwapConfig):
         self.config, self.rank = config, rank
         self.left, self.right, self.shift = left, right, shift
 
+    @property
+    def keeps_kernel(self):
+        return self.config.keeps_kernel
+
     def convert(self, layer):
         new = self.config.new_layer(layer, self.rank)
 

@@ -438,7 +438,7 @@ def test_the_largest_are_kept_of_classes_alone(tmp_path):
         cached = cache_logits(
             teacher, data_of(), tmp_path / f"{number}", top_k=2, dtype="float32"
         )
-        (((found,),),) = next(iter(cached))[0].teachers  # one of one family
+        ((found,),) = next(iter(cached))[0].teachers
         expected = teacher(X[:20])
         if teacher is units:
             expected = np.log(expected / (1 - expected))

@@ -282,5 +282,8 @@ def test_what_a_wrapper_sets_the_kernel_of_stays(config):
         small = kc.swap(model, config)
     assert type(small.layers[0].layer) is keras.layers.Dense
     assert type(small.layers[1]) is not keras.layers.Dense
+    whitened = kc.LowRank(rank=2, method="whitened_svd")
+    with pytest.warns(UserWarning, match="spectral/fc1: 'spectral' around it sets"):
+        kc.swap(model, whitened, data=np.eye(8, dtype="float32"))
     swapped = kc.swap(model, kc.LowRank(rank=2, training="projected"))
     assert type(swapped.layers[0].layer) is not keras.layers.Dense
