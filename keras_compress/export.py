@@ -11,9 +11,9 @@ import keras
 import tensorflow as tf
 
 from keras_compress._copies import all_layers
-from keras_compress._rebuild import is_graph
 from keras_compress._validation import invalid
 from keras_compress.ops import twins
+from keras_compress.report.recorder import watched
 
 # Of the tables of these layers, Keras 3.8 knows by the layer only.
 TABLES = (
@@ -45,10 +45,10 @@ def export(model, path, *, portable=False):
         `path`, as a `pathlib.Path`.
 
     Raises:
-        ValueError: If `model` is not a built Sequential or Functional model, or has a
-            `TimeDistributed` of any number of steps where Keras loses some (Keras
-            3.15); `path` is no path, exists or cannot be written, or `portable` is not
-            a bool.
+        ValueError: If `model` is not a built Sequential or Functional model, or calls
+            a `TimeDistributed` on an unknown number of steps where Keras takes the
+            batch for the steps (Keras 3.15); `path` is no path, exists or cannot be
+            written, or `portable` is not a bool.
 
     Example:
 
@@ -70,47 +70,50 @@ def export(model, path, *, portable=False):
         raise invalid("path", "a path where nothing is yet", str(path))
     if not path.parent.is_dir():
         raise invalid("path", "in a directory that exists", str(path))
-    _check_steps(model)
     operations = twins() if portable else contextlib.nullcontext()
     with _renamed_when_complete(path) as temporary, operations:
         # A gradient that is an error, as that of packed signs, could not be written.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        _archive(model).write_out(str(temporary), options=options, verbose=False)
+        with _no_steps_lost(model):
+            _archive(model).write_out(str(temporary), options=options, verbose=False)
     return path
 
 
-def _check_steps(model):
-    """Raises where `TimeDistributed` would serve fewer or more steps than it gets."""
-    graphs = [layer for layer in all_layers(model) if is_graph(layer)]
-    for layer, shape in (call for graph in graphs for call in _calls(graph)):
-        wrapper = isinstance(layer, keras.layers.TimeDistributed)
-        if wrapper and shape[1] is None and _loses_steps():
-            raise ValueError(
-                f"Layer {layer.name!r}, a TimeDistributed, is called on {shape}: where "
-                "the number of steps is not known, Keras takes the batch for it. Make "
-                "the model with a fixed number, as in keras.Input((10, ...)), and give "
-                "it the same weights."
-            )
+@contextlib.contextmanager
+def _no_steps_lost(model):
+    """Raises at its end where a `TimeDistributed` was called on unknown steps."""
+    unknown = {}
 
+    def watch(layer, call, args, kwargs):
+        inputs = args[0] if args else kwargs["inputs"]
+        if inputs.shape[1] is None:
+            unknown.setdefault(layer.name, tuple(inputs.shape))
+        return call(*args, **kwargs)
 
-def _calls(graph):
-    """Yields the layers that are called in a graph, and the shapes of their inputs."""
-    seen, tensors = set(), keras.tree.flatten(graph.outputs)
-    while tensors:
-        history = tensors.pop()._keras_history
-        called = history.operation
-        if (id(called), history.node_index) in seen or not called._inbound_nodes:
-            continue
-        seen.add((id(called), history.node_index))
-        given = called._inbound_nodes[history.node_index].input_tensors
-        if given:
-            yield called, given[0].shape
-        tensors.extend(given)
+    error = None
+    with contextlib.ExitStack() as stack:
+        for layer in all_layers(model):
+            if isinstance(layer, keras.layers.TimeDistributed):
+                stack.enter_context(watched(layer, watch))
+        try:
+            yield
+        except Exception as raised:  # wrong steps may fit no layer behind them
+            error = raised
+    if unknown and _loses_steps():
+        name, shape = next(iter(unknown.items()))
+        raise ValueError(
+            f"Layer {name!r}, a TimeDistributed, is called on {shape}: Keras takes the "
+            "batch for the steps where their number is not known. Make the model with "
+            "a fixed number, as in keras.Input((10, ...)), and give it the same "
+            "weights."
+        ) from error
+    if error is not None:
+        raise error
 
 
 @functools.cache
 def _loses_steps():
-    """Whether Keras's `TimeDistributed` counts the batch instead of unknown steps."""
+    """Whether Keras takes the batch for the steps where their number is not known."""
     # Named by hand, for a name made up here would shift those of the user's models.
     inner = keras.layers.Activation("linear", name="keras_compress_probe")
     layer = keras.layers.TimeDistributed(inner, name="keras_compress_probes")

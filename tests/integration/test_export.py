@@ -229,6 +229,39 @@ def test_a_known_number_of_steps_is_served(tmp_path):
     np.testing.assert_allclose(outputs, model(inputs), rtol=1e-4, atol=1e-5)
 
 
+class Inside(keras.layers.Layer):
+    """Calls a `TimeDistributed` that is in no graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.each = keras.layers.TimeDistributed(keras.layers.Dense(3), name="each")
+
+    def call(self, inputs):
+        return self.each(inputs)
+
+
+def test_the_steps_that_count_are_those_of_the_call(tmp_path):
+    inner = keras.Sequential([keras.Input((None, 8)), Inside().each])
+    outer = keras.Input((10, 8))
+    model = keras.Model(outer, inner(outer))
+    inputs = np.ones((2, 10, 8), "float32")
+    (outputs,) = serve(kc.export(model, tmp_path / "served"), inputs).values()
+    np.testing.assert_allclose(outputs, model(inputs), rtol=1e-5)
+
+
+@pytest.mark.parametrize("behind", [[], [keras.layers.Reshape((3, 10))]])
+def test_steps_that_a_layer_hides_are_not_lost(behind, tmp_path):
+    model = keras.Sequential([keras.Input((None, 8)), Inside(), *behind])
+    inputs = np.ones((2, 10, 8), "float32")
+    if keras_loses_steps():
+        with pytest.raises(ValueError, match=r"'each'.*takes the batch for the steps"):
+            kc.export(model, tmp_path / "served")
+        assert not list(tmp_path.iterdir())
+        return
+    (outputs,) = serve(kc.export(model, tmp_path / "served"), inputs).values()
+    np.testing.assert_allclose(outputs, model(inputs), rtol=1e-5)
+
+
 def test_what_exists_is_not_overwritten(tmp_path):
     packed = kc.pack(pruned(MODELS[0], 0.9))
     (tmp_path / "here").write_text("precious")
