@@ -196,6 +196,24 @@ def test_a_file_with_other_outputs_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("count", [1, 20])
+def test_a_step_is_not_other_outputs_where_nothing_is_spread(
+    count, tmp_path, monkeypatch
+):
+    # A step of the outputs, as they are scaled behind their format.
+    packed = kc.pack(kc.swap(network([kl.Dense(1), kl.Rescaling(1000.0)], (8,)), BYTES))
+    content = litert._converted
+
+    def a_step_off(model):
+        model.layers[0].bias.assign(model.layers[0].bias + 2.0**-5)
+        return content(model)
+
+    monkeypatch.setattr(litert, "_converted", a_step_off)
+    inputs = np.repeat(data_of(packed, 1), count, axis=0)
+    file = kc.export_litert(packed, tmp_path / "a.tflite", data=inputs)
+    assert file.largest_difference == 1000 * 2.0**-5
+
+
 def test_what_litert_does_not_load_is_refused(tmp_path, monkeypatch):
     schema = _litert_file.SCHEMA
     monkeypatch.setattr(schema.TensorType, "INT64", schema.TensorType.INT8)
