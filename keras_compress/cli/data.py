@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_compress._commands import BadArgument
+from keras_compress.distillation.graphs import output_structure
 from keras_compress.report.model_inputs import input_spec
 
 
@@ -104,7 +105,8 @@ class Arrays:
 
     Args:
         path: Path of the file. The inputs are its array `x`, the targets `y`; of a
-            model with several, the arrays that are called as these are.
+            model with several, the arrays that are called as these are, or as the keys
+            of a dict of outputs.
 
     Raises:
         ClickException: If it cannot be read.
@@ -131,7 +133,10 @@ class Arrays:
     def targets(self, model):
         """A structure of arrays, as the model gives them."""
         names = getattr(model, "output_names", ())
-        return self._packed("y", names, model.output if len(names) > 1 else None)
+        structure = output_structure(model) if len(names) > 1 else None
+        if isinstance(structure, dict) and len(structure) == len(names):
+            names = sorted(structure)
+        return self._packed("y", names, structure)
 
     def _packed(self, own, names, structure):
         names = names if len(names) > 1 else [own]

@@ -176,6 +176,23 @@ def test_several_inputs_and_outputs_go_by_their_names(tmp_path):
     assert "must have the arrays up, down. Received: left, right" in result.stderr
 
 
+def test_outputs_in_a_dict_go_by_their_keys(tmp_path):
+    inputs = keras.Input((4,))
+    layers = {"z": keras.layers.Dense(2, name="o1"), "y": keras.layers.Dense(3)}
+    model = keras.Model(inputs, {key: layer(inputs) for key, layer in layers.items()})
+    model.compile("sgd", {"z": "mse", "y": "mae"})
+    model.save(tmp_path / "model.keras")
+    x, y = np.ones((8, 4)), {"z": np.zeros((8, 2)), "y": np.ones((8, 3))}
+    files = tmp_path / "model.keras", tmp_path / "data.npz"
+    np.savez(files[1], x=x, **y)
+    found = told("sensitivity", *files, "--level", 0.5)
+    loss = model.evaluate(x, y, verbose=0, return_dict=True)["loss"]
+    assert found["baseline"] == pytest.approx(loss)
+    np.savez(files[1], x=x)
+    result = run("sensitivity", *files)
+    assert "must have the arrays y, z. Received: x" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [
