@@ -115,7 +115,9 @@ def sensitivity(
     levels = _check_levels(levels, technique)
     measured = _Measured(data, error, batch_size)
     baseline = measured(model)
-    uses = weight_uses(model, _inputs(train_data if data is None else data))
+    # To draw a batch of a dataset may take long, and most models need none.
+    examples = train_data if data is None else data
+    uses = weight_uses(model, lambda: _inputs(examples))
     chosen = matching(model, technique, where)
     found = []
     for path, layer, candidates in points(model, chosen, technique, levels, data):

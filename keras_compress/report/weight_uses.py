@@ -17,8 +17,9 @@ def weight_uses(model, inputs=None):
     Args:
         model: A built Keras model. It runs once, on zeros or the first of `inputs`, and
             is left as it is.
-        inputs: Structure of arrays as the model takes them, or `None`. Looked at only
-            where the shapes of the model's inputs are not known.
+        inputs: Structure of arrays as the model takes them, a function that gives it,
+            or `None`. Looked at only where the shapes of the model's inputs are not
+            known.
 
     Returns:
         Dict from ids to integers, of layers whose cost is known; `None` where they
@@ -26,9 +27,10 @@ def weight_uses(model, inputs=None):
     """
     if _runs_on_zeros(model):
         example = example_inputs(model)
-    elif inputs is None:
-        return None
     else:
+        inputs = inputs() if callable(inputs) else inputs
+        if inputs is None:
+            return None
         spec = keras.tree.flatten(input_spec(model))
         batch = 1 if spec[0] is None else (spec[0].shape[0] or 1)
         example = keras.tree.map_structure(lambda x: np.asarray(x)[:batch], inputs)

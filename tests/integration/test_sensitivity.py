@@ -160,6 +160,21 @@ def test_a_free_axis_is_as_long_as_that_of_the_data(kind):
             found.budget(multiply_adds=0.5)
 
 
+def test_no_batch_is_drawn_where_the_model_says_its_shapes(model):
+    drawn = []
+
+    def draw():
+        drawn.append(1)
+        yield X[:8], Y[:8]
+
+    spec = tf.TensorSpec((8, 12)), tf.TensorSpec((8,), tf.int64)
+    data = tf.data.Dataset.from_generator(draw, output_signature=spec)
+    arguments = {"levels": [0.5], "error": lambda model: 0.5}
+    found = kc.analysis.sensitivity(model, data, **arguments)
+    assert found.layers[0].multiply_adds == 12 * 16
+    assert not drawn
+
+
 def test_inputs_by_name_and_of_free_length():
     inputs = [keras.Input((None, 2), name=name) for name in ("late", "early")]
     both = keras.layers.Concatenate(axis=1)(inputs)
