@@ -209,6 +209,14 @@ def test_no_output_is_taken_for_an_accuracy_for_its_name(name, of, metric, measu
         assert found.baseline == pytest.approx(results["loss"])
 
 
+def test_an_accuracy_may_have_a_name_of_its_own():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    metric = keras.metrics.BinaryAccuracy(name="top1acc")
+    model.compile("sgd", "mse", metrics=[metric])
+    data = np.ones((8, 4)), np.zeros((8, 2))
+    assert kc.analysis.sensitivity(model, data, levels=[0.5]).measure == "error"
+
+
 @pytest.mark.parametrize("method", ["svd", "spatial", "cp"])
 def test_low_rank_layers_count_as_the_kernels_they_stand_for(method):
     layers = [
