@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_compress._validation import check_choice, check_int, invalid
+from keras_compress._validation import check_choice, check_int
 from keras_compress.functional import clustering
 from keras_compress.functional.sign import read
 from keras_compress.layers.pruned import is_pruned
@@ -17,22 +17,19 @@ class Clustered:
         self.bits = check_int("bits", bits, minimum=1, maximum=clustering.MOST_BITS)
         self.init = check_choice("init", init, clustering.INITS)
         super().__init__(*args, **kwargs)
-        constraint = self.kernel_constraint
-        if not isinstance(constraint, keras.constraints.NonNeg | None):
-            # Of norms, there is none that centroids alone could keep to.
-            raise invalid("kernel_constraint", "None or NonNeg", constraint)
 
     def build(self, input_shape):
         super().build(input_shape)
         if self.kernel_regularizer is not None:
             self.kernel.regularizer = _OfSharedWeights(self)
+        is_not_negative = isinstance(self.kernel_constraint, keras.constraints.NonNeg)
         # In full precision whatever the policy: each sums the gradients of thousands.
         self.codebook = self.add_weight(
             name="codebook",
             shape=(2**self.bits,),
             dtype=self.variable_dtype,
             initializer="zeros",
-            constraint=self.kernel_constraint,
+            constraint=self.kernel_constraint if is_not_negative else None,
             autocast=False,
         )
         self.assignments = self._add_state("assignments", self.kernel.shape, "uint8")
@@ -52,7 +49,8 @@ class Clustered:
         shared values anew.
 
         Raises:
-            ValueError: If the layer is not built, or a weight is not finite.
+            ValueError: If the layer is not built, a weight is not finite, or the kernel
+                has another constraint than `NonNeg`.
 
         Reference:
             - [Han et al., 2016](https://arxiv.org/abs/1510.00149), section 3
@@ -61,6 +59,13 @@ class Clustered:
             raise ValueError(
                 f"Layer {self.name!r} must be built before its weights are shared: "
                 "call it or its model on data first."
+            )
+        if not isinstance(self.kernel_constraint, keras.constraints.NonNeg | None):
+            # Of norms, there is none that centroids alone could keep to.
+            raise ValueError(
+                f"Weights of layer {self.name!r} cannot be shared: "
+                "`kernel_constraint` must be None or NonNeg. Received: "
+                f"{self.kernel_constraint!r}"
             )
         kernel = unmasked_kernel(self)
         mask = ops.convert_to_numpy(self.mask) if is_pruned(self) else slice(None)

@@ -36,8 +36,8 @@ class ClusteredDense(Clustered, DenseHost):
         init: Where the centroids start: `"linear"` (evenly from the smallest weight to
             the largest), `"density"` or `"random"`.
         **kwargs: Every other argument of `keras.layers.Dense`, except LoRA.
-            `kernel_regularizer` is of the weights that compute, shared or not;
-            `kernel_constraint` is `None` or `NonNeg`.
+            `kernel_regularizer` is of the weights that compute, shared or not; of
+            constraints, shared weights keep to `NonNeg` alone.
 
     Attributes:
         codebook: Float variable `(2 ** bits,)`, the centroids.
