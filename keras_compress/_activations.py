@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_compress._validation import invalid
+from keras_compress._watched import watched
 
 BATCH = 256
 
@@ -77,9 +78,15 @@ def layer_inputs(model, layers, inputs):
             cannot be seen, or was not called.
     """
     seen = {}
+
+    def note(layer, call, args, kwargs):
+        first = args[0] if args else next(iter(kwargs.values()))
+        seen.setdefault(id(layer), []).append(first)
+        return call(*args, **kwargs)
+
     with contextlib.ExitStack() as stack:
         for layer in layers:
-            stack.enter_context(_watched(layer, seen))
+            stack.enter_context(watched(layer, note))
         model(inputs, training=False)
     for layer in layers:
         tensors = seen.get(id(layer), [])
@@ -90,27 +97,6 @@ def layer_inputs(model, layers, inputs):
                 "Leave it out, or choose a method without data."
             )
     return {key: [np.asarray(x) for x in tensors] for key, tensors in seen.items()}
-
-
-@contextlib.contextmanager
-def _watched(layer, seen):
-    """Notes what `layer` is called on in `seen`.
-
-    Keras looks `call` up on the instance; an instance attribute that goes past
-    `Layer.__setattr__` is enough, and leaves nothing behind.
-    """
-    call = layer.call
-
-    def watched_call(*args, **kwargs):
-        first = args[0] if args else next(iter(kwargs.values()))
-        seen.setdefault(id(layer), []).append(first)
-        return call(*args, **kwargs)
-
-    layer.__dict__["call"] = watched_call
-    try:
-        yield
-    finally:
-        layer.__dict__.pop("call", None)
 
 
 def rows_of(layer, inputs):

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from keras_compress._copies import all_layers
 from keras_compress._validation import invalid
+from keras_compress._watched import watched
 from keras_compress.ops import twins
-from keras_compress.report.recorder import watched
 
 # Of the tables of these layers, Keras 3.8 knows by the layer only.
 TABLES = (

@@ -84,10 +84,10 @@ def swap(model, config, *, where=None, data=None):
         one = converters.get(id(layer))
         if one is None:
             return None
-        found = None
         if id(layer) in wrappers and not one.keeps_kernel:
             found = Kept(f"{wrappers[id(layer)]!r} around it sets its kernel")
-        found = found or one.convert(layer)
+        else:
+            found = one.convert(layer)
         if isinstance(found, Kept):
             kept[id(layer)] = found.reason
             return None

@@ -14,11 +14,13 @@ Parts, each with what the paper found and the gate that the project set itself:
 | no-3 | no 3 in the transfer set, then a bias for 3 | 206/133, 109/14 | 30 % |
 | 7-8 | 7s and 8s alone, then one bias for both | 4730, 1320 | 5000, 1500 |
 | sweep | temperature x width (30, 300, 800) | - | - |
+| held-out | as `distilled`, but for held-out images, which are counted on | - | - |
 
-Biases are chosen on 10,000 training images that `no-3` and `7-8` hold back. Teachers
-are kept in `--folder` and used again, if seed and epochs are the same; one that was
-interrupted goes on. An epoch of the teacher takes 6 s of a core, one of a student 3 to
-4 s: all of it, as long as the defaults have it, takes a core for some hours.
+Biases are chosen on 10,000 training images that `no-3` and `7-8` hold back, settings
+may be by `held-out`. Teachers are kept in `--folder` and used again, if seed and epochs are
+the same; one that was interrupted goes on. An epoch of the teacher takes 6 s of a core,
+one of a student 3 to 4 s: all of it, as long as the defaults have it, takes a core for
+some hours.
 
 What came out in short runs, seed 1, on a part of a core (EPYC, Zen 4 and 5), is in
 `distillation_mnist.jsonl`. Teachers had some epochs, and then more by Adam with less
@@ -60,7 +62,8 @@ from keras_compress.recipes.digits import load_digits
 HELD_OUT = 10_000
 TEMPERATURES = [1.0, 2.0, 2.5, 3.0, 4.0, 8.0, 20.0, 40.0]
 WIDTHS = [30, 300, 800]
-PARTS = ["student", "teacher", "distilled", "ensemble", "no-3", "7-8", "sweep"]
+PARTS = ["student", "teacher", "distilled", "ensemble", "no-3", "7-8", "held-out"]
+PARTS += ["sweep"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,10 +128,10 @@ class Paper:
             with open(self.log, "a") as file:
                 print(json.dumps(conditions(self.settings) | line), file=file)
 
-    def wrong(self, model):
-        """Which test images a model gets wrong, as a boolean array."""
-        scores = model.predict(self.digits.x_test, batch_size=1000, verbose=0)
-        return scores.argmax(axis=-1) != self.digits.y_test
+    def wrong(self, model, x=None, y=None):
+        """Which images, of the test if not given, a model gets wrong: booleans."""
+        x, y = (self.digits.x_test, self.digits.y_test) if x is None else (x, y)
+        return model.predict(x, batch_size=1000, verbose=0).argmax(axis=-1) != y
 
     def data(self, keep=None, jitter=0):
         """Training batches of the images that `keep` chooses."""
@@ -266,9 +269,22 @@ class Paper:
             model = self.distil(data, teachers if jitter else None)
             self.note("ensemble", jitter=jitter, errors=int(self.wrong(model).sum()))
 
+    @property
+    def held(self):
+        """Which training images are held out: the last ones, as a boolean array."""
+        return np.arange(len(self.x)) >= len(self.x) - self.settings.held_out
+
+    def run_held_out(self):
+        """From one teacher, without the images that settings are chosen by."""
+        held = self.held
+        model = self.distil(self.cached(self.teacher(), ~held))
+        errors = int(self.wrong(model).sum())
+        seen = int(self.wrong(model, self.x[held], self.y[held]).sum())
+        self.note("held-out", errors=errors, errors_held_out=seen)
+
     def run_missing(self, part, keep, classes):
         """From a transfer set without some classes, before and after the bias."""
-        held = np.arange(len(self.x)) >= len(self.x) - self.settings.held_out
+        held = self.held
         student = self.distil(self.cached(self.teacher(), keep(self.y) & ~held))
         found = kc.distillation.correct_class_bias(
             student, self.x[held], self.y[held], classes
@@ -317,7 +333,7 @@ class Paper:
         elif part == "7-8":
             self.run_missing(part, lambda y: (y == 7) | (y == 8), [7, 8])
         else:
-            getattr(self, f"run_{part}")()
+            getattr(self, f"run_{part.replace('-', '_')}")()
 
 
 def conditions(settings):
@@ -367,7 +383,7 @@ def main():
     settings = dataclasses.replace(SMOKE if args.smoke else Settings(), **given)
     sweep = args.widths, args.temperatures
     paper = Paper(settings, args.folder, args.log, args.verbose, sweep)
-    default = PARTS[:-1] if args.smoke else PARTS
+    default = [part for part in PARTS if not args.smoke or part != "sweep"]
     for part in args.parts or default:
         start = time.monotonic()
         paper.run(part)

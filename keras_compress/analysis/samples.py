@@ -8,10 +8,11 @@ import numpy as np
 from keras import ops
 
 from keras_compress._validation import invalid
+from keras_compress._watched import watched
 from keras_compress.layers._fixed_point_kernel import is_fixed_point
 from keras_compress.layers.pruned import is_pruned
 from keras_compress.report.model_inputs import batches_of, fitted
-from keras_compress.report.recorder import variables_restored, watched
+from keras_compress.report.recorder import variables_restored
 
 KINDS = ("kernel", "bias", "inputs", "pre_activations", "outputs")
 BATCH = 64

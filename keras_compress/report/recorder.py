@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_compress._copies import all_layers
+from keras_compress._watched import watched
 from keras_compress.report import layer_costs
 
 # Held while layers are watched: two runs at once would watch each other's wrappers.
@@ -195,36 +196,6 @@ class Recorder:
         elements, nonzeros = count_nonzeros(outputs)
         trace.output_elements += elements
         trace.output_nonzeros += nonzeros
-
-
-@contextlib.contextmanager
-def watched(layer, watch):
-    """Sends every call of `layer` through `watch(layer, call, args, kwargs)`.
-
-    Keras looks `call` up on the instance, so an instance attribute is enough. It goes
-    past `Layer.__setattr__`, which tracks, and locks built layers. Calls of other
-    threads go straight through.
-    """
-    thread = threading.get_ident()
-    names = ("call", "quantized_call")
-    before = {name: layer.__dict__[name] for name in names if name in layer.__dict__}
-
-    def wrap(call):
-        def watched_call(*args, **kwargs):
-            if threading.get_ident() != thread:
-                return call(*args, **kwargs)
-            return watch(layer, call, args, kwargs)
-
-        return watched_call
-
-    wrappers = {name: wrap(getattr(layer, name)) for name in names}
-    layer.__dict__.update(wrappers)
-    try:
-        yield
-    finally:
-        for name in names:
-            layer.__dict__.pop(name, None)
-        layer.__dict__.update(before)
 
 
 @contextlib.contextmanager

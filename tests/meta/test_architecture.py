@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR = {"_validation", "version"}
 MATHS = FLOOR | {"functional", "schedules", "ops"}
-COPIES = {"_copies", "_rebuild", "_neighbours"}
+COPIES = {"_copies", "_rebuild", "_neighbours", "_watched"}
 PLANS = {
     "_activations",
     "_bit_plan",
@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "schedules": {"_validation"},
     "ops": {"_validation", "functional", "ops"},
     "_copies": set(),
+    "_watched": set(),
     "_rebuild": {"_validation", "_copies"},
     "_neighbours": {"_rebuild"},
     "_bit_plan": {"_rebuild", "_neighbours", "layers"},
@@ -48,7 +49,7 @@ MAY_IMPORT = {
     "_channels": {"_layer_kinds", "_rebuild", "functional"},
     "_shrink": {"_channels", "_copies", "_rebuild", "_shrink_arrays"},
     "_shrink_arrays": {"_layer_kinds", "layers"},
-    "_activations": {"_validation"},
+    "_activations": {"_validation", "_watched"},
     "_unfold": {"_rebuild", "layers"},
     "_evidence": {"_activations", "_validation"},
     "_criterion": {"_evidence", "_validation", "functional"},
