@@ -17,10 +17,10 @@ Parts, each with what the paper found and the gate that the project set itself:
 | held-out | as `distilled`, but for held-out images, which are counted on | - | - |
 
 Biases are chosen on 10,000 training images that `no-3` and `7-8` hold back, settings
-may be by `held-out`. Teachers are kept in `--folder` and used again, if seed and epochs are
-the same; one that was interrupted goes on. An epoch of the teacher takes 6 s of a core,
-one of a student 3 to 4 s: all of it, as long as the defaults have it, takes a core for
-some hours.
+may be by `held-out`. Teachers are kept in `--folder` and used again, if seed and epochs
+are the same; one that was interrupted goes on. An epoch of the teacher takes 6 s of a
+core, one of a student 3 to 4 s: all of it, as long as the defaults have it, takes a
+core for some hours.
 
 What came out in short runs, seed 1, on a part of a core (EPYC, Zen 4 and 5), is in
 `distillation_mnist.jsonl`. Teachers had some epochs, and then more by Adam with less
