@@ -1,6 +1,7 @@
 """How commands of the command line behave: arguments, failures, and what they print."""
 
 import contextlib
+import importlib
 import json
 import math
 import sys
@@ -82,6 +83,24 @@ class Pattern(click.ParamType):
         return value
 
 
+class Module(click.ParamType):
+    """The name of a Python module, which is imported."""
+
+    name = "module"
+
+    def convert(self, value, param, ctx):
+        """The module, also one of the working directory."""
+        here = str(Path.cwd())
+        if here not in sys.path:  # as `python -m` has it
+            sys.path.insert(0, here)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                return importlib.import_module(value)
+        except (Exception, SystemExit) as error:
+            # It may fail anywhere in the user's code, or be a script that ends.
+            self.fail(f"{value} cannot be imported: {_one_line(error)}", param, ctx)
+
+
 def json_option(command):
     """The option that every command has."""
     text = "Print a JSON object to stdout, and nothing else."
@@ -121,6 +140,8 @@ def load_model(path, compile=True):
     except Exception as error:
         # A broken file may fail anywhere in Keras, h5py, zipfile or json.
         message = f"{path} is not a readable .keras file: {_one_line(error)}"
+        if "register_keras_serializable" in message:
+            message += " (keras-compress --import MODULE imports what registers them)"
         raise click.ClickException(message) from error
 
 

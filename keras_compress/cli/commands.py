@@ -14,6 +14,7 @@ from keras_compress._commands import (
     Amount,
     BadArgument,
     Commands,
+    Module,
     Pattern,
     arguments_checked,
     at_work,
@@ -44,7 +45,17 @@ from keras_compress.swap import unfolded_matches
         "keras-compress export packed.keras served",
         "keras-compress report model.keras packed.keras --measure",
         "keras-compress analyze ranks model.keras --energy 0.95",
+        "keras-compress --import my_layers pack small.keras packed.keras",
     ],
+)
+@click.option(
+    *("--import", "modules"),
+    metavar="MODULE",
+    type=Module(),
+    multiple=True,
+    expose_value=False,
+    help="Import this first, for the layers, losses and metrics that it registers; "
+    "can be given again.",
 )
 @click.version_option(kc.__version__, prog_name="keras-compress")
 def main():

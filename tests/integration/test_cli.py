@@ -253,6 +253,75 @@ def test_a_file_that_is_no_model_is_a_failure(tmp_path):
         assert line.startswith(f"Error: {path} is not a readable .keras file: ")
 
 
+CUSTOM = """
+import keras
+
+print("imported")
+
+@keras.saving.register_keras_serializable("mine")
+class Doubling(keras.layers.Layer):
+    def call(self, x):
+        return x + x
+
+@keras.saving.register_keras_serializable("mine")
+def bent(y_true, y_pred):
+    return keras.ops.mean((y_true - y_pred) ** 4, axis=-1)
+"""
+
+
+@pytest.fixture
+def custom_file(tmp_path):
+    """A file with a layer and a loss that only `custom_module.py` beside it knows."""
+    (tmp_path / "custom_module.py").write_text(CUSTOM)
+    code = """
+import custom_module, keras
+model = keras.Sequential([keras.Input((4,)), custom_module.Doubling(),
+                          keras.layers.Dense(3, name="fc")])
+model.compile("sgd", custom_module.bent)
+model.save("custom.keras")
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    return tmp_path / "custom.keras"
+
+
+def test_a_file_of_unknown_layers_says_how_they_become_known(custom_file, tmp_path):
+    line = one_line(run("swap", custom_file, tmp_path / "small.keras"), 1)
+    assert "Doubling" in line
+    assert "--import MODULE" in line
+
+
+def test_layers_and_losses_of_an_imported_module_are_known(custom_file):
+    # As of an installed script, whose working directory is not on Python's path.
+    script = "import sys; sys.path.remove(''); from keras_compress.cli import main; "
+    words = ["--import", "custom_module", "swap", "custom.keras", "small.keras"]
+    done = subprocess.run(
+        [sys.executable, "-c", script + "main(sys.argv[1:])", *words, "--json"],
+        cwd=custom_file.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert list(json.loads(done.stdout)["layers"]) == ["fc"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (None, "No module named 'broken_module'"),
+        ("raise TypeError('of mine')", "of mine"),
+        ("import sys; sys.exit(0)", "broken_module cannot be imported"),
+    ],
+)
+def test_modules_that_cannot_be_imported(file, tmp_path, monkeypatch, code, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    if code:
+        (tmp_path / "broken_module.py").write_text(code)
+    line = one_line(run("--import", "broken_module", "report", file), 2)
+    assert "'--import'" in line
+    assert message in line
+
+
 def test_a_truncated_file_is_a_failure(file, tmp_path):
     path = tmp_path / "cut.keras"
     path.write_bytes(file.read_bytes()[:-100])
