@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from keras_compress._layer_kinds import always_trains
 from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import DROP, is_graph, is_wrapper
 from keras_compress.layers._bitwise_fold import MOVING, Piece, can_normalise
@@ -89,7 +90,7 @@ class BitPlan:
     def _passes(self, layer, first, passed):
         """Whether the signs behind `layer` can be told from the sums of `first`."""
         source = passed[-1] if passed else first
-        if not self.places.is_fed_by(layer, source) or _always_trains(layer):
+        if not self.places.is_fed_by(layer, source) or always_trains(layer):
             return False
         kind = type(layer)
         if kind in self.vanishing or kind is BitwiseActivation:
@@ -117,7 +118,7 @@ class BitPlan:
         is_norm = type(norm) is _layers.BatchNormalization
         if not is_norm or not self.places.is_fed_by(norm, layer):
             return None
-        if _always_trains(norm) or not _is_on_last_axis(norm):
+        if always_trains(norm) or not _is_on_last_axis(norm):
             return None
         return norm if can_normalise(layer, norm) else None
 
@@ -261,9 +262,3 @@ def _rises(activation):
 def _is_on_last_axis(layer):
     axis = layer.axis[0] if isinstance(layer.axis, list | tuple) else layer.axis
     return axis in (-1, layer.input_spec.ndim - 1)
-
-
-def _always_trains(layer):
-    """Whether some call of the layer asks it to act as in training."""
-    calls = (node.arguments.kwargs for node in layer._inbound_nodes)
-    return any(arguments.get("training") for arguments in calls)

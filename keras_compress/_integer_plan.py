@@ -5,7 +5,7 @@ import dataclasses
 import keras
 
 from keras_compress._copies import all_layers
-from keras_compress._layer_kinds import acts_as_in_training
+from keras_compress._layer_kinds import always_trains
 from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import is_graph, is_wrapper, walk
 from keras_compress.functional.q_format import QFormat
@@ -120,9 +120,7 @@ def _check_wrapper(wrapper):
 
 def _passes(layer):
     """Whether a layer hands on the numbers that it gets, in inference."""
-    return type(layer) in PASSING and not any(
-        acts_as_in_training(node.arguments) for node in layer._inbound_nodes
-    )
+    return type(layer) in PASSING and not always_trains(layer)
 
 
 class _Borders:

@@ -87,6 +87,11 @@ def acts_as_in_training(arguments):
     ]
 
 
+def always_trains(layer):
+    """Whether some call of the layer insists on acting as in training."""
+    return any(acts_as_in_training(node.arguments) for node in layer._inbound_nodes)
+
+
 def is_changed(layer):
     """Whether Keras computes with more than the layer's kernel: quantized, or LoRA."""
     return bool(

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_compress._copies import carry_compile
+from keras_compress._layer_kinds import always_trains
 from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import DROP, check_model, rebuild, walk
 from keras_compress.layers._config import arguments_of, copy_variables
@@ -25,7 +26,8 @@ def fold_batch_normalization(model):
         model: A built Sequential or Functional model. It is left as it is.
 
     Returns:
-        The new model. Its normalisations that stand elsewhere stay.
+        The new model. Its normalisations that stand elsewhere, or are called with
+        `training=True`, stay.
 
     Raises:
         ValueError: If the model cannot be rebuilt, or there is nothing to fold.
@@ -78,6 +80,8 @@ def _pairs(model):
         linear = getattr(layer, "activation", None) is keras.activations.linear
         alone = neighbours.behind(layer) == [norm] and not neighbours.is_end(layer)
         if type(layer) not in FOLDS_INTO or not linear or not alone:
+            continue
+        if always_trains(norm):  # it goes by each batch, not by what is stored
             continue
         # One call of each; a layer inside a wrapper has none in the graph.
         once = len(norm._inbound_nodes) == len(layer._inbound_nodes) == 1

@@ -84,3 +84,17 @@ def test_what_cannot_be_folded_stays():
     np.testing.assert_allclose(
         folded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-4, atol=1e-4
     )
+
+
+def test_normalisation_by_the_batch_stays():
+    inputs = keras.Input((6,))
+    hidden = kl.BatchNormalization(name="folds")(kl.Dense(6)(inputs))
+    hidden = kl.BatchNormalization(name="stays")(kl.Dense(6)(hidden), training=True)
+    model = scrambled(keras.Model(inputs, hidden))
+    folded = kc.fold_batch_normalization(model)
+    assert [x.name for x in folded.layers if type(x) is kl.BatchNormalization] == [
+        "stays"
+    ]
+    x = RANDOM.standard_normal((8, 6)).astype("float32")
+    for run in (keras.Model.predict_on_batch, lambda net, x: net(x).numpy()):
+        np.testing.assert_allclose(run(folded, x), run(model, x), rtol=1e-4, atol=1e-4)

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "_watched": set(),
     "_rebuild": {"_validation", "_copies"},
     "_neighbours": {"_rebuild"},
-    "_bit_plan": {"_rebuild", "_neighbours", "layers"},
+    "_bit_plan": {"_layer_kinds", "_rebuild", "_neighbours", "layers"},
     "_integer_plan": {*COPIES, "_layer_kinds", "functional", "layers"},
     "_layer_kinds": {"layers"},
     "_matching": {"_rebuild", "_validation", "layers"},
