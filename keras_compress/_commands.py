@@ -5,6 +5,7 @@ import importlib
 import json
 import math
 import sys
+import zipfile
 from pathlib import Path
 
 import click
@@ -140,9 +141,39 @@ def load_model(path, compile=True):
     except Exception as error:
         # A broken file may fail anywhere in Keras, h5py, zipfile or json.
         message = f"{path} is not a readable .keras file: {_one_line(error)}"
-        if "register_keras_serializable" in message:
-            message += " (keras-compress --import MODULE imports what registers them)"
+        strangers = _strangers(path)
+        if strangers:
+            message = (
+                f"{path} has classes or functions that are not registered here: "
+                f"{', '.join(strangers)}. keras-compress --import MODULE ... imports "
+                "what registers them, by keras.saving.register_keras_serializable"
+            )
         raise click.ClickException(message) from error
+
+
+def _strangers(path):
+    """The names in a .keras file of classes and functions that Keras does not find."""
+    found = {}
+
+    def visit(value):
+        if isinstance(value, list):
+            for one in value:
+                visit(one)
+        elif isinstance(value, dict):
+            name = value.get("registered_name")
+            if name == "function" and isinstance(value.get("config"), str):
+                try:
+                    keras.saving.deserialize_keras_object(value)
+                except (TypeError, ValueError):
+                    found[value["config"]] = True
+            elif name and keras.saving.get_registered_object(name) is None:
+                found[name] = True
+            visit(list(value.values()))
+
+    with contextlib.suppress(OSError, KeyError, ValueError, zipfile.BadZipFile):
+        with zipfile.ZipFile(path) as file:
+            visit(json.loads(file.read("config.json")))
+    return list(found)
 
 
 def check_target(path, force):

@@ -286,7 +286,7 @@ model.save("custom.keras")
 
 def test_a_file_of_unknown_layers_says_how_they_become_known(custom_file, tmp_path):
     line = one_line(run("swap", custom_file, tmp_path / "small.keras"), 1)
-    assert "Doubling" in line
+    assert "are not registered here: mine>Doubling, mine>bent. " in line
     assert "--import MODULE" in line
 
 
