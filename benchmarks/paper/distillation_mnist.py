@@ -23,7 +23,7 @@ are the same; one that was interrupted goes on. An epoch of the teacher takes 6 
 core, one of a student 3 to 4 s: all of it, as long as the defaults have it, takes a
 core for some hours.
 
-What came out in short runs, seed 1, on a part of a core (EPYC, Zen 4 and 5), is in
+What came out in short runs, seed 1, on a part of a core (EPYC, Zen 4 and 5; Xeon), is in
 `distillation_mnist.jsonl`. Teachers had some epochs, and then more by Adam with less
 dropout, for hundreds in the paper. A student had more errors than its teacher.
 
@@ -33,12 +33,13 @@ dropout, for hundreds in the paper. A student had more errors than its teacher.
 | student | 30; 250 | 159 | met |
 | distilled | 240; 250 | 106 | missed |
 | distilled | 100; 60 | 103 | missed |
+| distilled | 60; 60, `--distil-rate 3e-3` | 113 | missed |
+| ensemble-jitter | 80; 60, the same, `--teachers 2` (73, 76) | 86 | missed |
 | no-3 | 80; 250 | 183/87, then 139/26 by a bias of +2.53 | met but for the 26 |
 | no-3 | 50; 60 | 184/95, then 133/30 by a bias of +2.50 | met but for the 30 |
 | 7-8 | 80; 250 | 3727, then 1504 by a bias of -8.40 | second missed by 4 |
 | 7-8 | 100; 60 | 3939, then 1392 by a bias of -8.56 | met |
 | sweep | 10 each; 250 | 444 to 667, 177 to 214, 123 to 138 for 30, 300, 800 units | - |
-| ensemble | - | not run | - |
 
     python benchmarks/paper/distillation_mnist.py teacher distilled 7-8 --batch 60 \
         --teacher-epochs 30 --finish-epochs 140 --distil-epochs 100
