@@ -23,8 +23,8 @@ are the same; one that was interrupted goes on. An epoch of the teacher takes 6 
 core, one of a student 3 to 4 s: all of it, as long as the defaults have it, takes a
 core for some hours.
 
-What came out in short runs, seed 1, on a part of a core (EPYC, Zen 4 and 5; Xeon), is in
-`distillation_mnist.jsonl`. Teachers had some epochs, and then more by Adam with less
+What came out in short runs, seed 1, on a part of a core (EPYC, Zen 4 and 5; Xeon), is
+in `distillation_mnist.jsonl`. Teachers had some epochs, and then more by Adam with less
 dropout, for hundreds in the paper. A student had more errors than its teacher.
 
 | part | epochs; batch | errors | gate |
