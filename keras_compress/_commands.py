@@ -141,7 +141,7 @@ def load_model(path, compile=True):
     except Exception as error:
         # A broken file may fail anywhere in Keras, h5py, zipfile or json.
         message = f"{path} is not a readable .keras file: {_one_line(error)}"
-        strangers = _strangers(path)
+        strangers = _strangers(path, compile)
         if strangers:
             message = (
                 f"{path} has classes or functions that are not registered here: "
@@ -151,8 +151,13 @@ def load_model(path, compile=True):
         raise click.ClickException(message) from error
 
 
-def _strangers(path):
-    """The names in a .keras file of classes and functions that Keras does not find."""
+def _strangers(path, compile):
+    """The names in a .keras file of classes and functions that Keras does not find.
+
+    Args:
+        path: The file; one that cannot be read has none.
+        compile: Whether those of the compile settings count.
+    """
     found = {}
 
     def visit(value):
@@ -164,7 +169,7 @@ def _strangers(path):
             if name == "function" and isinstance(value.get("config"), str):
                 try:
                     keras.saving.deserialize_keras_object(value)
-                except (TypeError, ValueError):
+                except (TypeError, ValueError, ImportError):
                     found[value["config"]] = True
             elif name and keras.saving.get_registered_object(name) is None:
                 found[name] = True
@@ -172,7 +177,10 @@ def _strangers(path):
 
     with contextlib.suppress(OSError, KeyError, ValueError, zipfile.BadZipFile):
         with zipfile.ZipFile(path) as file:
-            visit(json.loads(file.read("config.json")))
+            config = json.loads(file.read("config.json"))
+        if not compile:
+            config.pop("compile_config", None)
+        visit(config)
     return list(found)
 
 

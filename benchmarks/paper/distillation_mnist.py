@@ -43,6 +43,9 @@ dropout, for hundreds in the paper. A student had more errors than its teacher.
 
     python benchmarks/paper/distillation_mnist.py teacher distilled 7-8 --batch 60 \
         --teacher-epochs 30 --finish-epochs 140 --distil-epochs 100
+    python benchmarks/paper/distillation_mnist.py ensemble-jitter --batch 60 \
+        --teacher-epochs 30 --finish-epochs 140 --distil-epochs 80 \
+        --distil-rate 3e-3 --teachers 2
 """
 
 import argparse

@@ -290,6 +290,20 @@ def test_a_file_of_unknown_layers_says_how_they_become_known(custom_file, tmp_pa
     assert "--import MODULE" in line
 
 
+def test_an_unknown_loss_is_named_only_where_it_matters(model, tmp_path):
+    def lost(y_true, y_pred):
+        return keras.ops.mean(y_true - y_pred)
+
+    model.compile("sgd", lost)
+    path, cut = tmp_path / "lost.keras", tmp_path / "cut.keras"
+    model.save(path)
+    assert "not registered here: lost. " in one_line(run("swap", path, cut), 1)
+    assert run("report", path).exit_code == 0
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(cut, "w") as part:
+        part.writestr("config.json", whole.read("config.json"))
+    assert "not a readable .keras file" in one_line(run("report", cut), 1)
+
+
 def test_layers_and_losses_of_an_imported_module_are_known(custom_file):
     # As of an installed script, whose working directory is not on Python's path.
     script = "import sys; sys.path.remove(''); from keras_compress.cli import main; "
