@@ -49,7 +49,9 @@ def cache_logits(
             that do not exclude each other) are kept whole. Defaults to all.
         dtype: `"float16"` or `"float32"`, for what is stored.
         shuffle: Positive integer, how many examples are held in memory and shuffled at
-            once, anew for each epoch. Defaults to the order of `dataset`.
+            once, anew for each epoch. As many as there are, and they stay there: data
+            and file are read in the first epoch alone. Defaults to the order of
+            `dataset`.
         batch_size: Positive integer. Defaults to the batches of `dataset`.
         seed: Integer for shuffling.
 
@@ -170,7 +172,10 @@ def _pipeline(dataset, file, teachers, sizes, shuffle, batch_size, seed):
     if shuffle is None:
         data = data.map(joined, num_parallel_calls=tf.data.AUTOTUNE)
     else:
-        data = _shuffled(data.map(joined), batch, seed)
+        data = data.map(joined)
+        if held >= file.header["examples"]:
+            data = data.cache()  # one element, in memory anyway while it is drawn from
+        data = _shuffled(data, batch, seed)
     count = math.ceil(file.header["examples"] / batch)
     return data.apply(tf.data.experimental.assert_cardinality(count)).prefetch(
         tf.data.AUTOTUNE

@@ -138,6 +138,25 @@ def test_shuffling_keeps_everything_together(tmp_path):
         np.testing.assert_array_equal(np.unique(order, axis=0), np.unique(rows, axis=0))
 
 
+@pytest.mark.parametrize("shuffle, passes", [(96, 1), (90, 3)])
+def test_what_is_held_as_a_whole_is_read_once(shuffle, passes, tmp_path):
+    def batches():
+        begun.append(1)
+        yield from data_of()
+
+    begun = []
+    data = tf.data.Dataset.from_generator(
+        batches, output_signature=data_of().element_spec
+    )
+    cached = cache_logits(
+        *(network(12), data, tmp_path / "cache"), shuffle=shuffle, batch_size=10
+    )
+    begun.clear()
+    orders = {b"".join(y.numpy().tobytes() for _, y in cached) for _ in range(3)}
+    assert len(orders) == 3
+    assert len(begun) == passes
+
+
 def test_inputs_alone_weights_and_mappings(tmp_path):
     teacher = network(12)
     for name, element in {
