@@ -67,8 +67,9 @@ from keras_compress.recipes.digits import load_digits
 HELD_OUT = 10_000
 TEMPERATURES = [1.0, 2.0, 2.5, 3.0, 4.0, 8.0, 20.0, 40.0]
 WIDTHS = [30, 300, 800]
-PARTS = ["student", "teacher", "distilled", "ensemble", "ensemble-jitter"]
-PARTS += ["no-3", "7-8", "held-out", "sweep"]
+PARTS = ["student", "teacher", "distilled", "ensemble", "no-3", "7-8", "held-out"]
+PARTS += ["sweep"]
+IMAGES = ["still", "mixed", "moved", "moved-mixed"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Settings:
     student_epochs: int = 60
     distil_epochs: int = 120
     distil_rate: float = 1e-3
+    images: str = "still"
+    dropped: float = 0.1
     sweep_epochs: int = 20
     batch: int = 250
     teachers: int = 5
@@ -139,15 +142,15 @@ class Paper:
         x, y = (self.digits.x_test, self.digits.y_test) if x is None else (x, y)
         return model.predict(x, batch_size=1000, verbose=0).argmax(axis=-1) != y
 
-    def data(self, keep=None, jitter=0):
-        """Training batches of the images that `keep` chooses."""
+    def data(self, keep=None, **moves):
+        """Training batches of the images that `keep` chooses, moved or mixed."""
         keep = slice(None) if keep is None else keep
         return hinton_2015.batches(
             self.x[keep],
             self.y[keep],
             batch=self.settings.batch,
-            jitter=jitter,
             seed=self.settings.seed,
+            **moves,
         )
 
     def cached(self, teachers, keep=None):
@@ -164,6 +167,20 @@ class Paper:
             batch_size=self.settings.batch,
             seed=self.settings.seed,
         )
+
+    def transfer(self, teachers, keep=None):
+        """Data for students, and the teachers, if they are not in the data."""
+        settings = self.settings
+        if settings.images == "still":
+            return self.cached(teachers, keep), None
+        is_mixed = settings.images.endswith("mixed")
+        data = self.data(
+            keep,
+            jitter=settings.jitter if settings.images.startswith("moved") else 0,
+            mixed=is_mixed,
+            dropped=settings.dropped if is_mixed else 0.0,
+        )
+        return data, teachers
 
     def student(self, units=None):
         """An untrained student."""
@@ -264,24 +281,15 @@ class Paper:
         self.note("teacher", errors=int(self.wrong(self.teacher()).sum()))
 
     def run_distilled(self):
-        """From one teacher, on images that do not move."""
-        model = self.distil(self.cached(self.teacher()))
+        """From one teacher."""
+        model = self.distil(*self.transfer(self.teacher()))
         self.note("distilled", errors=int(self.wrong(model).sum()))
 
-    def all_teachers(self):
-        """As many teachers as there shall be."""
-        return [self.teacher(index) for index in range(self.settings.teachers)]
-
     def run_ensemble(self):
-        """From several teachers, on images that do not move."""
-        model = self.distil(self.cached(self.all_teachers()))
+        """From several teachers."""
+        teachers = [self.teacher(index) for index in range(self.settings.teachers)]
+        model = self.distil(*self.transfer(teachers))
         self.note("ensemble", errors=int(self.wrong(model).sum()))
-
-    def run_ensemble_jitter(self):
-        """From several teachers, who see each image where the student sees it."""
-        data = self.data(jitter=self.settings.jitter)
-        model = self.distil(data, self.all_teachers())
-        self.note("ensemble-jitter", errors=int(self.wrong(model).sum()))
 
     @property
     def held(self):
@@ -291,7 +299,7 @@ class Paper:
     def run_held_out(self):
         """From one teacher, without the images that settings are chosen by."""
         held = self.held
-        model = self.distil(self.cached(self.teacher(), ~held))
+        model = self.distil(*self.transfer(self.teacher(), ~held))
         errors = int(self.wrong(model).sum())
         seen = int(self.wrong(model, self.x[held], self.y[held]).sum())
         self.note("held-out", errors=errors, errors_held_out=seen)
@@ -299,7 +307,8 @@ class Paper:
     def run_missing(self, part, keep, classes):
         """From a transfer set without some classes, before and after the bias."""
         held = self.held
-        student = self.distil(self.cached(self.teacher(), keep(self.y) & ~held))
+        kept = keep(self.y) & ~held
+        student = self.distil(*self.transfer(self.teacher(), kept))
         found = kc.distillation.correct_class_bias(
             student, self.x[held], self.y[held], classes
         )
@@ -324,11 +333,12 @@ class Paper:
 
     def run_sweep(self):
         """Temperature by width."""
-        data = self.cached(self.teacher())
+        data, teacher = self.transfer(self.teacher())
         for units in self.widths:
             for temperature in self.temperatures:
                 model = self.distil(
                     data,
+                    teacher,
                     units=units,
                     temperature=temperature,
                     epochs=self.settings.sweep_epochs,
@@ -381,7 +391,9 @@ def main():
     add("--widths", nargs="+", type=int, default=WIDTHS, help="of the sweep")
     add("--temperatures", nargs="+", type=float, default=TEMPERATURES, help="likewise")
     for field in dataclasses.fields(Settings):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=field.type)
+        choices = IMAGES if field.name == "images" else None
+        name = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(name, type=field.type, choices=choices)
     args = parser.parse_args()
     for part in args.parts:
         if part not in PARTS:
