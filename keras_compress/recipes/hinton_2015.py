@@ -82,7 +82,8 @@ def batches(x, y, *, batch=100, jitter=0, mixed=False, dropped=0.0, seed=None):
         if jitter:
             images = _moved(images, jitter, seeds[0])
         if mixed:
-            shares = tf.random.uniform((tf.shape(images)[0], 1), 0.0, 0.5, seed=seeds[1])
+            count = tf.shape(images)[0]
+            shares = tf.random.uniform((count, 1), 0.0, 0.5, seed=seeds[1])
             images += shares * (tf.roll(images, 1, axis=0) - images)
         if dropped:
             draws = tf.random.uniform(tf.shape(images), seed=seeds[2])

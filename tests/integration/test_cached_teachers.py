@@ -138,7 +138,7 @@ def test_shuffling_keeps_everything_together(tmp_path):
         np.testing.assert_array_equal(np.unique(order, axis=0), np.unique(rows, axis=0))
 
 
-@pytest.mark.parametrize("shuffle, passes", [(96, 1), (90, 3)])
+@pytest.mark.parametrize(("shuffle", "passes"), [(96, 1), (90, 3)])
 def test_what_is_held_as_a_whole_is_read_once(shuffle, passes, tmp_path):
     def batches():
         begun.append(1)
