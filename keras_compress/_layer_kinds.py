@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_compress._copies import all_layers
+from keras_compress._rebuild import is_graph
 from keras_compress.layers.pruned import (
     PrunedConv1D,
     PrunedConv2D,
@@ -90,6 +92,17 @@ def acts_as_in_training(arguments):
 def always_trains(layer):
     """Whether some call of the layer insists on acting as in training."""
     return any(acts_as_in_training(node.arguments) for node in layer._inbound_nodes)
+
+
+def check_inference(name, model):
+    """Raises where a model inside `model` is called so as to act as in training."""
+    for layer in all_layers(model):
+        if layer is not model and is_graph(layer) and always_trains(layer):
+            raise ValueError(
+                f"`{name}` must call the models inside it as in inference. Received: "
+                f"{model.name!r}, which calls {layer.name!r} with training=True. Call "
+                "only those layers in it so that shall act as in training."
+            )
 
 
 def is_changed(layer):

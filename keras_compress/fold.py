@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_compress._copies import carry_compile
-from keras_compress._layer_kinds import always_trains
+from keras_compress._layer_kinds import always_trains, check_inference
 from keras_compress._neighbours import Neighbours
 from keras_compress._rebuild import DROP, check_model, rebuild, walk
 from keras_compress.layers._config import arguments_of, copy_variables
@@ -30,7 +30,8 @@ def fold_batch_normalization(model):
         `training=True`, stay.
 
     Raises:
-        ValueError: If the model cannot be rebuilt, or there is nothing to fold.
+        ValueError: If the model cannot be rebuilt, calls a model inside it with
+            `training=True`, or has nothing to fold.
 
     Example:
 
@@ -46,6 +47,7 @@ def fold_batch_normalization(model):
         - [Jacob et al., 2018](https://arxiv.org/abs/1712.05877), section 3.2
     """
     check_model("model", model)
+    check_inference("model", model)
     folded = _pairs(model)
     if not folded:
         raise ValueError(

@@ -5,7 +5,7 @@ import keras
 from keras_compress._bit_plan import BitPlan
 from keras_compress._copies import all_layers, carry_compile
 from keras_compress._integer_plan import plan_integers
-from keras_compress._layer_kinds import TRAINING_ONLY
+from keras_compress._layer_kinds import TRAINING_ONLY, check_inference
 from keras_compress._pack_compact import store_compact
 from keras_compress._pack_integers import pack_integers
 from keras_compress._rebuild import (
@@ -119,10 +119,10 @@ def pack(model, *, batch=None, storage="fast"):
         The packed model.
 
     Raises:
-        ValueError: If the model has no compressed layer, cannot be rebuilt, has a
-            bitwise layer that is not in stage 2 yet or a fixed-point one that does not
-            fit into integers of 16 and sums of 32 bits, or `batch` or `storage` is not
-            as said above.
+        ValueError: If the model has no compressed layer, cannot be rebuilt, calls a
+            model inside it with `training=True`, has a bitwise layer that is not in
+            stage 2 yet or a fixed-point one that does not fit into integers of 16 and
+            sums of 32 bits, or `batch` or `storage` is not as said above.
 
     Example:
 
@@ -133,6 +133,7 @@ def pack(model, *, batch=None, storage="fast"):
     ['SparseDense']
     """
     check_model("model", model)
+    check_inference("model", model)
     if batch is not None:
         check_int("batch", batch, minimum=1)
     check_choice("storage", storage, STORAGES)

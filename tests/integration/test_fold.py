@@ -98,3 +98,23 @@ def test_normalisation_by_the_batch_stays():
     x = RANDOM.standard_normal((8, 6)).astype("float32")
     for run in (keras.Model.predict_on_batch, lambda net, x: net(x).numpy()):
         np.testing.assert_allclose(run(folded, x), run(model, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("compress", [kc.fold_batch_normalization, kc.pack])
+def test_models_inside_that_always_train_are_refused(compress):
+    def model(training):
+        inner = keras.Sequential(
+            [keras.Input((6,)), kl.Dense(6), kl.BatchNormalization()], name="inner"
+        )
+        inputs = keras.Input((6,))
+        outputs = inner(inputs, training=training)
+        net = scrambled(keras.Model(inputs, outputs, name="whole"))
+        return kc.swap(net, kc.Prune()) if compress is kc.pack else net
+
+    with pytest.raises(ValueError, match="'whole', which calls 'inner' with training"):
+        compress(model(True))
+    one = model(False)
+    x = RANDOM.standard_normal((8, 6)).astype("float32")
+    np.testing.assert_allclose(
+        compress(one).predict_on_batch(x), one.predict_on_batch(x), rtol=1e-4, atol=1e-4
+    )

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "_neighbours": {"_rebuild"},
     "_bit_plan": {"_layer_kinds", "_rebuild", "_neighbours", "layers"},
     "_integer_plan": {*COPIES, "_layer_kinds", "functional", "layers"},
-    "_layer_kinds": {"layers"},
+    "_layer_kinds": {"_copies", "_rebuild", "layers"},
     "_matching": {"_rebuild", "_validation", "layers"},
     "_channels": {"_layer_kinds", "_rebuild", "functional"},
     "_shrink": {"_channels", "_copies", "_rebuild", "_shrink_arrays"},
