@@ -142,15 +142,15 @@ class Paper:
         x, y = (self.digits.x_test, self.digits.y_test) if x is None else (x, y)
         return model.predict(x, batch_size=1000, verbose=0).argmax(axis=-1) != y
 
-    def data(self, keep=None, **moves):
-        """Training batches of the images that `keep` chooses, moved or mixed."""
+    def data(self, keep=None, jitter=0):
+        """Training batches of the images that `keep` chooses."""
         keep = slice(None) if keep is None else keep
         return hinton_2015.batches(
             self.x[keep],
             self.y[keep],
             batch=self.settings.batch,
+            jitter=jitter,
             seed=self.settings.seed,
-            **moves,
         )
 
     def cached(self, teachers, keep=None):
@@ -173,13 +173,12 @@ class Paper:
         settings = self.settings
         if settings.images == "still":
             return self.cached(teachers, keep), None
-        is_mixed = settings.images.endswith("mixed")
-        data = self.data(
-            keep,
-            jitter=settings.jitter if settings.images.startswith("moved") else 0,
-            mixed=is_mixed,
-            dropped=settings.dropped if is_mixed else 0.0,
-        )
+        is_moved = settings.images.startswith("moved")
+        data = self.data(keep, jitter=settings.jitter if is_moved else 0)
+        if settings.images.endswith("mixed"):
+            data = kc.distillation.mix_inputs(
+                data, dropped=settings.dropped, seed=settings.seed
+            ).prefetch(tf.data.AUTOTUNE)
         return data, teachers
 
     def student(self, units=None):

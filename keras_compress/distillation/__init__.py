@@ -11,4 +11,5 @@ from keras_compress.distillation.features import (
     AttentionTransfer as AttentionTransfer,
 )
 from keras_compress.distillation.features import Hint as Hint
+from keras_compress.distillation.mixing import mix_inputs as mix_inputs
 from keras_compress.distillation.teachers import Ensemble as Ensemble

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_compress._validation import check_choice, check_int, invalid
 from keras_compress.distillation.cache_file import CacheFile, Digest, PartialFile
 from keras_compress.distillation.cache_records import FORMATS, Recorder
-from keras_compress.distillation.cached_batch import CachedBatch
+from keras_compress.distillation.cached_batch import CachedBatch, inputs_of
 from keras_compress.distillation.graphs import is_graph
 from keras_compress.distillation.teachers import as_ensemble
 
@@ -122,7 +122,7 @@ def _write(partial, teachers, dataset):
     digest, seen = Digest(), 0
     earlier = partial.done
     for element in dataset:
-        inputs = _inputs_of(element)
+        inputs = inputs_of(element)
         arrays = _arrays(inputs)
         count = len(arrays[0])
         # An earlier run may have had other batches: look at where it stopped.
@@ -149,7 +149,7 @@ def _pass(dataset):
     """The sizes of the batches, and the digest of the inputs."""
     sizes, digest = [], Digest()
     for element in dataset:
-        arrays = _arrays(_inputs_of(element))
+        arrays = _arrays(inputs_of(element))
         digest.update(arrays)
         sizes.append(len(arrays[0]))
     return sizes, digest.text()
@@ -166,7 +166,7 @@ def _pipeline(dataset, file, teachers, sizes, shuffle, batch_size, seed):
     data = tf.data.Dataset.zip((dataset, _records(file, held)))
 
     def joined(element, records):
-        inputs = CachedBatch(_inputs_of(element), *teachers.read(records))
+        inputs = CachedBatch(inputs_of(element), *teachers.read(records))
         return (inputs, *element[1:]) if isinstance(element, tuple) else (inputs,)
 
     if shuffle is None:
@@ -215,17 +215,13 @@ def _records(file, batch):
     return data
 
 
-def _inputs_of(element):
-    return element[0] if isinstance(element, tuple) else element
-
-
 def _arrays(inputs):
     return [np.asarray(tensor) for tensor in keras.tree.flatten(inputs)]
 
 
 def _first_inputs(dataset, ensemble):
     for element in dataset.take(1):
-        inputs = _inputs_of(element)
+        inputs = inputs_of(element)
         model = ensemble[0]
         if not is_graph(model):
             return inputs

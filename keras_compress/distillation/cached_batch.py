@@ -20,6 +20,11 @@ class CachedBatch(NamedTuple):
     families: tuple = ()
 
 
+def inputs_of(element):
+    """The inputs in an element of a data set, beside which labels may stand."""
+    return element[0] if isinstance(element, tuple) else element
+
+
 class CategoricalLogits(NamedTuple):
     """Logits of classes that exclude each other."""
 

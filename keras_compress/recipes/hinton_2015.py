@@ -47,48 +47,24 @@ def network(units, pixels=784, *, layers=2, dropout=False, name=None):
     return keras.Sequential(stack, name=name)
 
 
-def batches(x, y, *, batch=100, jitter=0, mixed=False, dropped=0.0, seed=None):
+def batches(x, y, *, batch=100, jitter=0, seed=None):
     """Shuffled batches, images moved by up to `jitter` pixels in either direction.
-
-    Mixed and dropped, images are none that anybody wrote, and never the same twice: a
-    student that is to say of them what its teacher says learns what the teacher
-    computes, and not only what it says of the training set. For labels alone they are
-    of less use.
 
     Args:
         x: Float32 array `(examples, pixels)` of square images.
         y: Integer array `(examples,)`.
         batch: Positive integer.
         jitter: Integer >= 0.
-        mixed: Whether to add up each image and another of its batch, of which between
-            none and half is taken. The label stays.
-        dropped: Share of the pixels that are set to 0, in `[0, 1)`.
         seed: Integer for all random numbers.
 
     Returns:
         A `tf.data.Dataset` of one epoch.
-
-    References:
-        - [Beyer et al., 2022](https://arxiv.org/abs/2106.05237), section 3: the same
-          mixed images for teacher and student, and long training.
-        - [Zhang et al., 2018](https://arxiv.org/abs/1710.09412), equation 1: mixing.
     """
     x, y = tf.constant(x), tf.constant(y)
-    # Draws of the same seed would be the same numbers.
-    seeds = [seed if seed is None else seed + more for more in range(3)]
 
     def taken(chosen):
         images = tf.gather(x, chosen)
-        if jitter:
-            images = _moved(images, jitter, seeds[0])
-        if mixed:
-            count = tf.shape(images)[0]
-            shares = tf.random.uniform((count, 1), 0.0, 0.5, seed=seeds[1])
-            images += shares * (tf.roll(images, 1, axis=0) - images)
-        if dropped:
-            draws = tf.random.uniform(tf.shape(images), seed=seeds[2])
-            images = tf.where(draws >= dropped, images, 0.0)
-        return images, tf.gather(y, chosen)
+        return _moved(images, jitter, seed) if jitter else images, tf.gather(y, chosen)
 
     # Numbers are cheaper to shuffle than images are.
     data = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed).batch(batch)

@@ -1,4 +1,4 @@
-"""The recipe of distillation: what happens to images, and that it distils."""
+"""The recipe's jitter moves images by whole pixels, in both directions."""
 
 import keras
 import numpy as np
@@ -26,47 +26,6 @@ def offsets(jitter, count=200):
 def test_jitter(jitter):
     side = range(-jitter, jitter + 1)
     assert offsets(jitter) == {(row, column) for row in side for column in side}
-
-
-def drawn(**settings):
-    """Images with a single bright pixel each, the one of its label's number."""
-    x = np.eye(900, dtype="float32")
-    data = hinton_2015.batches(x, np.arange(900), batch=300, seed=1, **settings)
-    images, labels = (np.concatenate(parts) for parts in zip(*data, strict=True))
-    assert sorted(labels) == list(range(900))
-    return images, images[np.arange(900), labels]
-
-
-def test_mixed_images_keep_the_label_of_the_larger_share():
-    images, own = drawn(mixed=True)
-    assert ((images > 0).sum(axis=1) == 2).all()
-    np.testing.assert_allclose(images.sum(axis=1), 1.0, rtol=1e-6)
-    counts, _ = np.histogram(own, bins=5, range=(0.5, 1.0))
-    assert counts.sum() == 900
-    assert (abs(counts - 180) < 50).all()
-
-
-def test_dropped_pixels():
-    images, own = drawn(dropped=0.3)
-    assert set(np.unique(images)) == {0.0, 1.0}
-    assert (images.sum(axis=1) == own).all()
-    assert 0.65 < own.mean() < 0.75
-
-
-@pytest.mark.parametrize("settings", [{"jitter": 2}, {"mixed": True}, {"dropped": 0.3}])
-def test_no_epoch_is_like_another(settings):
-    x = np.random.default_rng(0).random((300, 9)).astype("float32")
-    data = hinton_2015.batches(x, np.arange(300), seed=1, **settings)
-    epochs = []
-    for _ in range(2):
-        images, labels = (np.concatenate(parts) for parts in zip(*data, strict=True))
-        epochs.append(images[np.argsort(labels)])
-    assert (epochs[0] != epochs[1]).any(axis=1).mean() > 0.9
-
-
-def test_draws_do_not_depend_on_each_other():
-    _, own = drawn(mixed=True, dropped=0.3)
-    assert abs(own[own > 0].mean() - 0.75) < 0.02
 
 
 def test_the_teacher_keeps_its_norm():
