@@ -43,14 +43,14 @@ call `ensemble --images moved` `ensemble-jitter`.)
 | distilled | mixed | 200; 60, rate 2e-3, a fifth dropped | 91 | missed |
 | ensemble | moved | 80; 60, rate 3e-3, of two (73, 76; together 70) | 86 | missed |
 | ensemble | moved-mixed | 150; 60, rate 2e-3, of three (and 68; 66) | 70 | missed |
-| no-3 | still | 80; 250 | 183/87, then 139/26 by a bias of +2.53 | but for the 26 |
-| no-3 | still | 50; 60 | 184/95, then 133/30 by a bias of +2.50 | but for the 30 |
-| no-3 | mixed | 80; 60, rate 2e-3 | 113/36, then 105/21 by +1.61 | but for the 21 |
-| no-3 | mixed | 100; 60, a fifth dropped | 97/32, then 88/20 by +0.92 | but for the 20 |
+| no-3 | still | 80; 250 | 183/87, then 139/26 by a bias of +2.53 | all but the 26 |
+| no-3 | still | 50; 60 | 184/95, then 133/30 by a bias of +2.50 | all but the 30 |
+| no-3 | mixed | 80; 60, rate 2e-3 | 113/36, then 105/21 by +1.61 | all but the 21 |
+| no-3 | mixed | 100; 60, fifth dropped | 97/32, then 88/20 by +0.92 | all but the 20 |
 | 7-8 | still | 80; 250 | 3727, then 1504 by a bias of -8.40 | missed by 4 |
 | 7-8 | still | 100; 60 | 3939, then 1392 by a bias of -8.56 | met |
 | 7-8 | mixed | 80; 60, rate 2e-3 | 1012, then 556 by a bias of -4.93 | met |
-| 7-8 | mixed | 100; 60, a fifth dropped | 697, then 398 by a bias of -3.55 | met |
+| 7-8 | mixed | 100; 60, fifth dropped | 697, then 398 by a bias of -3.55 | met |
 | sweep | still | 10 each; 250 | 444 to 667, 177 to 214, 123 to 138 | - |
 
     python benchmarks/paper/distillation_mnist.py teacher distilled 7-8 --batch 60 \
