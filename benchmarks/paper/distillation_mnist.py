@@ -47,6 +47,7 @@ call `ensemble --images moved` `ensemble-jitter`.)
 | no-3 | still | 50; 60 | 184/95, then 133/30 by a bias of +2.50 | all but the 30 |
 | no-3 | mixed | 80; 60, rate 2e-3 | 113/36, then 105/21 by +1.61 | all but the 21 |
 | no-3 | mixed | 100; 60, fifth dropped | 97/32, then 88/20 by +0.92 | all but the 20 |
+| no-3 | moved-mixed | 80; 60, rate 2e-3 | 89/23, then 82/13 by +1.52 | met |
 | 7-8 | still | 80; 250 | 3727, then 1504 by a bias of -8.40 | missed by 4 |
 | 7-8 | still | 100; 60 | 3939, then 1392 by a bias of -8.56 | met |
 | 7-8 | mixed | 80; 60, rate 2e-3 | 1012, then 556 by a bias of -4.93 | met |
