@@ -60,7 +60,7 @@ def mix_inputs(dataset, *, dropped=0.0, seed=None):
         raise invalid("dataset", "one of inputs alone", "one of `cache_logits`")
     for spec in keras.tree.flatten(specs):
         is_dense = isinstance(spec, tf.TensorSpec)
-        if not is_dense or not spec.dtype.is_floating or spec.shape.rank == 0:
+        if not is_dense or not spec.dtype.is_floating or not spec.shape.rank:
             raise invalid("dataset", "one of batches of floating-point inputs", spec)
 
     def mixed(element, seed):

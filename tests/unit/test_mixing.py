@@ -106,6 +106,14 @@ def test_teachers_are_asked_about_the_mixtures():
             lambda: mix_inputs(tf.data.Dataset.range(3).map(lambda x: x / 2)),
             "`dataset` must be one of batches of floating-point inputs",
         ),
+        (
+            lambda: mix_inputs(
+                tf.data.Dataset.from_generator(
+                    lambda: [X], output_signature=tf.TensorSpec(None)
+                )
+            ),
+            "`dataset` must be one of batches of floating-point inputs",
+        ),
     ],
 )
 def test_bad_arguments(make, message):
